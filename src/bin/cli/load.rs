@@ -1,0 +1,65 @@
+//! Loads a model folder (Hugging Face or shard set) onto a device.
+
+use std::path::Path;
+
+use burn::tensor::{Device, DeviceKind};
+use clap::ValueEnum;
+use indicatif::{ProgressBar, ProgressStyle};
+use instructblip_web::checkpoint::Folder;
+use instructblip_web::checkpoint::store::WeightStore;
+use instructblip_web::session::{ModelFiles, Session};
+use instructblip_web::{Error, Result};
+
+/// Where the model runs.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum DeviceName {
+    /// The GPU, through wgpu.
+    Wgpu,
+    /// Plain loops on the CPU: slow, for comparison.
+    Cpu,
+}
+
+impl DeviceName {
+    /// Opens the device.
+    ///
+    /// # Errors
+    /// There is no GPU adapter.
+    pub fn open(self) -> Result<Device> {
+        match self {
+            Self::Cpu => Ok(Device::flex()),
+            Self::Wgpu => Device::wgpu_options()
+                .device_kind(DeviceKind::DefaultDevice)
+                .init()
+                .map_err(|error| Error::AdapterMissing {
+                    reason: error.to_string(),
+                }),
+        }
+    }
+}
+
+/// Reads all files of the folder and builds the session, with a progress bar on stderr.
+///
+/// # Errors
+/// A file is missing, damaged, or does not fit the others.
+pub fn session(folder: &Path, device: &Device) -> Result<Session> {
+    let folder = Folder::open(folder)?;
+    let files = ModelFiles {
+        config: folder.config()?,
+        preprocessor: folder.preprocessor()?,
+        generation: folder.generation()?,
+        t5_tokenizer: folder.read("tokenizer.json")?,
+        qformer_tokenizer: folder.read_optional("qformer_tokenizer/tokenizer.json")?,
+    };
+    let style = ProgressStyle::with_template(
+        "loading {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}",
+    );
+    let bar = ProgressBar::new(folder.tensors().map(|tensor| tensor.bytes.len() as u64).sum())
+        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let mut weights = WeightStore::new(device);
+    folder.for_each_tensor(|tensor| {
+        bar.inc(tensor.bytes.len() as u64);
+        weights.insert(tensor.name, tensor.dtype, tensor.shape, tensor.bytes)
+    })?;
+    bar.finish_and_clear();
+    Session::new(&files, weights)
+}

@@ -1,0 +1,9 @@
+//! The subcommands, one file each.
+
+pub mod ask;
+pub mod convert;
+pub mod export;
+pub mod inspect;
+pub mod load;
+pub mod progress;
+pub mod verify;

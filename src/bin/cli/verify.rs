@@ -1,0 +1,91 @@
+//! `instructblip verify`: every stage against recorded outputs of the reference implementation.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use instructblip_web::verify::{DEFAULT_TOLERANCE, Golden, Report, verify};
+use instructblip_web::{Error, Result};
+
+use super::load::{self, DeviceName};
+
+/// Arguments of `verify`.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// Model folder: a shard set, or a Hugging Face checkpoint.
+    model: PathBuf,
+    /// Golden files (.safetensors), see tests/README.md for the format.
+    #[arg(required = true)]
+    golden: Vec<PathBuf>,
+    /// Where to run.
+    #[arg(long, value_enum, default_value = "wgpu")]
+    device: DeviceName,
+    /// Largest relative error of a stage.
+    #[arg(long, default_value_t = DEFAULT_TOLERANCE)]
+    tolerance: f64,
+    /// Print a JSON array instead of tables.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Compares and prints; the exit code is 1 where a tolerance is broken.
+///
+/// # Errors
+/// A file is missing or malformed.
+pub fn run(args: &Args) -> Result<ExitCode> {
+    let session = load::session(&args.model, &args.device.open()?)?;
+    let mut reports = Vec::new();
+    for path in &args.golden {
+        let bytes = std::fs::read(path).map_err(|error| Error::io(path, error))?;
+        let name = path
+            .file_name()
+            .unwrap_or(path.as_os_str())
+            .to_string_lossy();
+        let golden = Golden::parse(&name, bytes)?;
+        let report = pollster::block_on(verify(&session, &golden, args.tolerance))?;
+        if !args.json {
+            print(&report);
+        }
+        reports.push(report);
+    }
+    let ok = reports.iter().all(|report| report.ok);
+    if args.json {
+        let json = serde_json::to_string_pretty(&reports).map_err(|error| Error::Internal {
+            reason: error.to_string(),
+        })?;
+        println!("{json}");
+    }
+    Ok(if ok {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn print(report: &Report) {
+    println!("{}: {}", report.golden, report.prompt);
+    let mark = |ok| if ok { "ok" } else { "FAIL" };
+    for stage in &report.stages {
+        println!(
+            "  {:28} max |d| {:9.2e}  relative {:9.2e}  {}",
+            stage.name,
+            stage.max_absolute,
+            stage.relative,
+            mark(stage.ok)
+        );
+    }
+    for ids in &report.ids {
+        let equal = if ids.ok { "equal" } else { "different" };
+        println!(
+            "  {:28} {} ids {equal}  {}",
+            ids.name,
+            ids.expected.len(),
+            mark(ids.ok)
+        );
+        if !ids.ok {
+            println!(
+                "    expected {:?}\n    found    {:?}",
+                ids.expected, ids.found
+            );
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! The command line: convert, export and inspect checkpoints; ask; verify.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use instructblip_web::Error;
+
+#[path = "cli/mod.rs"]
+mod cli;
+
+/// InstructBLIP-FlanT5 on your own GPU.
+#[derive(Parser, Debug)]
+#[command(version, about, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Convert a Hugging Face checkpoint to a shard set for the browser.
+    Convert(cli::convert::Args),
+    /// Write a shard set back as a plain Hugging Face checkpoint.
+    Export(cli::export::Args),
+    /// Print what a checkpoint or shard set holds.
+    Inspect(cli::inspect::Args),
+    /// Compare every stage with recorded outputs of the reference implementation.
+    Verify(cli::verify::Args),
+    /// Ask a question about a picture.
+    Ask(cli::ask::Args),
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error [{}]: {error}", error.code());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<ExitCode, Error> {
+    match Arguments::parse().command {
+        Command::Convert(args) => cli::convert::run(args)?,
+        Command::Export(args) => cli::export::run(args)?,
+        Command::Inspect(args) => cli::inspect::run(args)?,
+        Command::Ask(args) => cli::ask::run(&args)?,
+        Command::Verify(args) => return cli::verify::run(&args),
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,308 @@
+//! From a plain Hugging Face checkpoint to a shard set.
+//!
+//! In: a folder with f32, f16 or bf16 weights. Out: a folder of safetensors files of at most
+//! 32 MiB each, named by their hash, with the index, the configuration and the tokenizers.
+//! Tensors stream through one block at a time; the same checkpoint and recipe give the same
+//! bytes, however the source is cut into files and however many threads work.
+
+use super::folder::Folder;
+use super::index::{INDEX_FILE, ShardInfo};
+use super::names;
+use super::output::OutputFolder;
+use super::recipe::{Recipe, Storage};
+use super::rows::{Rows, scales_name};
+use super::safetensors::Dtype;
+use super::shardset::{ALIGNMENT, Layout, SHARD_LIMIT, Slot, index_json, write_files};
+use super::{Progress, Summary};
+use crate::config::{ModelConfig, QuantizationConfig};
+use crate::error::{Error, Result};
+use crate::quant::{self, Format, f16};
+use half::f16 as Half;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::Path;
+
+/// Files that are copied as they are, where the checkpoint has them.
+pub const COPIED: [&str; 7] = [
+    "preprocessor_config.json",
+    "processor_config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+];
+
+/// The folder of the Q-Former's tokenizer, which is copied too.
+const QFORMER_TOKENIZER: &str = "qformer_tokenizer";
+
+/// How to convert.
+#[derive(Debug, Clone)]
+pub struct ConvertOptions {
+    /// Which tensor is stored in which format.
+    pub recipe: Recipe,
+    /// Whether a checkpoint in the output folder is replaced.
+    pub force: bool,
+    /// Threads that pack; 0 for one per core.
+    pub threads: usize,
+    /// Most bytes of tensor data in a file; 0 for [`SHARD_LIMIT`].
+    pub limit: u64,
+}
+
+impl ConvertOptions {
+    /// All matrices in `format`, into an empty folder.
+    #[must_use]
+    pub fn new(format: Format) -> Self {
+        Self {
+            recipe: Recipe::new(format),
+            force: false,
+            threads: 0,
+            limit: 0,
+        }
+    }
+}
+
+/// Converts the checkpoint in `source` to a shard set in `out`.
+///
+/// `progress` is called after every block; where it breaks, everything written is removed.
+///
+/// # Errors
+/// The checkpoint is invalid or a shard set already, `out` is not empty or cannot be written,
+/// a weight cannot be stored in its format, or the conversion was cancelled.
+pub fn convert(
+    source: &Path,
+    out: &Path,
+    options: &ConvertOptions,
+    progress: &mut dyn FnMut(&Progress<'_>) -> ControlFlow<()>,
+) -> Result<Summary> {
+    let folder = Folder::open(source)?;
+    let config = folder.config()?;
+    if ModelConfig::parse(&config)?.quantization_config.is_some() {
+        return Err(Error::ConfigInvalid {
+            file: "config.json".into(),
+            reason: "this is a shard set already; turn it back with `instructblip export` first"
+                .into(),
+        });
+    }
+    let plan = Plan::new(&folder, &options.recipe)?;
+    let threads = match options.threads {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        threads => threads,
+    };
+    let mut output = OutputFolder::create(out, source, options.force)?;
+    let (mut done, mut scales) = (0, Vec::new());
+    let name =
+        |_, _, sha256: &str| format!("model-{}.safetensors", sha256.get(..16).unwrap_or(sha256));
+    let limit = if options.limit == 0 {
+        SHARD_LIMIT
+    } else {
+        options.limit
+    };
+    let layout = Layout {
+        alignment: ALIGNMENT,
+        limit,
+    };
+    let files = write_files(&mut output, layout, &plan.slots, name, |slot, write| {
+        let mut write = |bytes: &[u8]| {
+            write(bytes)?;
+            done += bytes.len() as u64;
+            match progress(&Progress {
+                done,
+                total: plan.bytes,
+                name: &slot.name,
+            }) {
+                ControlFlow::Continue(()) => Ok(()),
+                ControlFlow::Break(()) => Err(Error::Cancelled),
+            }
+        };
+        match plan.storage.get(slot.name.as_str()) {
+            // A slot without a tensor of its own: the scales of the weight before it.
+            None => write(&std::mem::take(&mut scales)),
+            Some(storage) => {
+                let rows = Rows::of(&folder, folder.tensor(&slot.name)?)?;
+                rows.map_blocks(
+                    threads,
+                    |w, n| encode(w, n, *storage),
+                    |(bytes, more)| {
+                        scales.extend(more);
+                        write(&bytes)
+                    },
+                )
+            }
+        }
+    })?;
+    copy_small_files(&folder, &mut output)?;
+    output.write(
+        "config.json",
+        &with_quantization(&config, options.recipe.format())?,
+    )?;
+    output.write(
+        INDEX_FILE,
+        &index_json(&files, Some(&options.recipe.format().to_string()))?,
+    )?;
+    let summary = Summary::new(&folder, &files, plan.storage.len());
+    output.commit()?;
+    Ok(summary)
+}
+
+/// What is written, in order.
+struct Plan<'a> {
+    slots: Vec<Slot>,
+    /// How the checkpoint's own tensors are stored.
+    storage: BTreeMap<&'a str, Storage>,
+    bytes: u64,
+}
+
+impl<'a> Plan<'a> {
+    fn new(folder: &'a Folder, recipe: &Recipe) -> Result<Self> {
+        let mut tensors: Vec<_> = folder.tensors().collect();
+        tensors.sort_by(|a, b| names::order(a.name, b.name));
+        let (mut slots, mut storage) = (Vec::new(), BTreeMap::new());
+        let mut matrices = Vec::new();
+        for tensor in tensors {
+            let rows = Rows::of(folder, tensor)?;
+            let stored = recipe.storage(tensor.name, tensor.shape);
+            storage.insert(tensor.name, stored);
+            let mut slot = |name: String, dtype, shape: &[usize], follows| {
+                slots.push(Slot {
+                    name,
+                    dtype,
+                    shape: shape.to_vec(),
+                    follows,
+                });
+            };
+            let name = tensor.name.to_owned();
+            match stored {
+                Storage::Plain => slot(name, Dtype::F32, tensor.shape, false),
+                Storage::Matrix { format, n, k } => {
+                    matrices.push(tensor.name);
+                    debug_assert_eq!((n, k), (rows.n, rows.k));
+                    match (format, format.weights_per_word()) {
+                        (_, Some(per_word)) => {
+                            slot(name, Dtype::U32, &[n, k / per_word], false);
+                            slot(
+                                scales_name(tensor.name),
+                                Dtype::F16,
+                                &[n, k / quant::GROUP],
+                                true,
+                            );
+                        }
+                        (Format::F16, _) => slot(name, Dtype::F16, &[n, k], false),
+                        _ => slot(name, Dtype::F32, &[n, k], false),
+                    }
+                }
+            }
+        }
+        if let Some(pattern) = recipe.idle_rules(&matrices).next() {
+            return Err(Error::OptionInvalid {
+                option: "keep".into(),
+                reason: format!("{pattern:?} matches no matrix of the checkpoint"),
+            });
+        }
+        let bytes = slots.iter().map(Slot::bytes).sum();
+        Ok(Self {
+            slots,
+            storage,
+            bytes,
+        })
+    }
+}
+
+/// The bytes of `n` rows as they are stored, and those of their scales.
+fn encode(w: &[f32], n: usize, storage: Storage) -> Result<(Vec<u8>, Vec<u8>)> {
+    let halves = |values: &[Half]| {
+        values
+            .iter()
+            .flat_map(|x| x.to_le_bytes())
+            .collect::<Vec<u8>>()
+    };
+    match storage {
+        Storage::Matrix { format, k, .. } if format.is_packed() => {
+            let packed = quant::quantize(format, w, n, k)?;
+            let words = packed.words.iter().flat_map(|x| x.to_le_bytes()).collect();
+            Ok((words, halves(&packed.scales)))
+        }
+        Storage::Matrix {
+            format: Format::F16,
+            k,
+            ..
+        } => Ok((halves(&f16::quantize(w, k)?), Vec::new())),
+        _ => Ok((w.iter().flat_map(|x| x.to_le_bytes()).collect(), Vec::new())),
+    }
+}
+
+/// Copies the tokenizers and the configurations that stay as they are.
+pub(super) fn copy_small_files(folder: &Folder, output: &mut OutputFolder) -> Result<()> {
+    let mut found: Vec<String> = COPIED.map(str::to_owned).into();
+    let sub = folder.path().join(QFORMER_TOKENIZER);
+    match std::fs::read_dir(&sub) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+        Err(e) => return Err(Error::io(&sub, e)),
+        Ok(entries) => {
+            for entry in entries {
+                let path = entry.map_err(|e| Error::io(&sub, e))?.path();
+                let kept =
+                    path.extension().is_some_and(|e| e == "json" || e == "txt") && path.is_file();
+                if let (true, Some(name)) = (kept, path.file_name().and_then(|n| n.to_str())) {
+                    found.push(format!("{QFORMER_TOKENIZER}/{name}"));
+                }
+            }
+        }
+    }
+    found.sort();
+    for name in found {
+        if let Some(bytes) = folder.read_optional(&name)? {
+            output.write(&name, &bytes)?;
+        }
+    }
+    Ok(())
+}
+
+/// `config.json` with the format of the weights.
+fn with_quantization(config: &[u8], format: Format) -> Result<Vec<u8>> {
+    edit_config(config, |config| {
+        let value =
+            serde_json::to_value(QuantizationConfig::new(format)).map_err(|e| json_error(&e))?;
+        config.insert("quantization_config".into(), value);
+        Ok(())
+    })
+}
+
+/// Applies a change to the object in `config.json`.
+pub(super) fn edit_config(
+    bytes: &[u8],
+    edit: impl FnOnce(&mut serde_json::Map<String, Value>) -> Result<()>,
+) -> Result<Vec<u8>> {
+    let mut config = serde_json::from_slice(bytes).map_err(|e| json_error(&e))?;
+    edit(&mut config)?;
+    let mut text = serde_json::to_vec_pretty(&config).map_err(|e| json_error(&e))?;
+    text.push(b'\n');
+    Ok(text)
+}
+
+fn json_error(error: &serde_json::Error) -> Error {
+    Error::ConfigInvalid {
+        file: "config.json".into(),
+        reason: error.to_string(),
+    }
+}
+
+impl Summary {
+    pub(super) fn new(
+        folder: &Folder,
+        files: &[(String, ShardInfo, &[Slot])],
+        tensors: usize,
+    ) -> Self {
+        let end = |header: &super::Header| header.tensors.last().map_or(0, |t| t.range.end);
+        Self {
+            tensors,
+            source_bytes: folder
+                .headers()
+                .map(|(_, h)| (h.data_start + end(h)) as u64)
+                .sum(),
+            files: files.len(),
+            bytes: files.iter().map(|(_, info, _)| info.bytes).sum(),
+        }
+    }
+}

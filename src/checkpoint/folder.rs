@@ -1,0 +1,305 @@
+//! A checkpoint's folder on the disk: a plain Hugging Face checkpoint or a shard set.
+//!
+//! In: a path. Out: the tensors under their names here (see [`names`](super::names)), as
+//! slices of files mapped into memory, and the small files beside them. Fillers and aliases
+//! are skipped; the shards of a set are checked against their SHA-256 before their tensors
+//! are handed out.
+
+use super::index::{INDEX_FILE, Index, ShardInfo};
+use super::names;
+use super::safetensors::{Dtype, Header, TensorInfo};
+use crate::error::{Error, Result};
+use memmap2::Mmap;
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+/// Longest small file (configuration, tokenizer) that is read.
+pub const MAX_SMALL_FILE: u64 = 256 << 20;
+
+/// A tensor in a mapped file.
+#[derive(Debug, Clone, Copy)]
+pub struct TensorView<'a> {
+    /// Its name here.
+    pub name: &'a str,
+    /// Element type.
+    pub dtype: Dtype,
+    /// Sizes of its dimensions, outermost first.
+    pub shape: &'a [usize],
+    /// Its elements, little-endian, row-major.
+    pub bytes: &'a [u8],
+}
+
+/// An open checkpoint.
+#[derive(Debug)]
+pub struct Folder {
+    root: PathBuf,
+    index: Option<Index>,
+    files: Vec<MappedFile>,
+    /// Name here to (file, tensor in its header).
+    by_name: BTreeMap<String, (usize, usize)>,
+}
+
+#[derive(Debug)]
+struct MappedFile {
+    name: String,
+    map: Mmap,
+    header: Header,
+}
+
+impl Folder {
+    /// Opens a folder and reads the headers of its files. Like the reference implementation
+    /// it prefers `model.safetensors` to an index.
+    ///
+    /// # Errors
+    /// A file is missing or unreadable, a header or the index is invalid or they contradict
+    /// each other, a shard has the wrong length.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let root = path.as_ref().to_path_buf();
+        let single = "model.safetensors";
+        let index = if root.join(single).is_file() {
+            None
+        } else {
+            Some(Index::parse(&read_small(&root.join(INDEX_FILE))?)?)
+        };
+        let names = index.as_ref().map_or_else(|| vec![single], Index::files);
+        let mut files = Vec::new();
+        for name in names {
+            files.push(MappedFile::open(
+                &root,
+                name,
+                index.as_ref().and_then(|index| index.shard(name)),
+            )?);
+        }
+        let by_name = locate(&files, index.as_ref())?;
+        Ok(Self {
+            root,
+            index,
+            files,
+            by_name,
+        })
+    }
+
+    /// Where the folder is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.root
+    }
+
+    /// The index, where the checkpoint has one.
+    #[must_use]
+    pub fn index(&self) -> Option<&Index> {
+        self.index.as_ref()
+    }
+
+    /// The files that hold tensors with their headers, in loading order.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &Header)> {
+        self.files.iter().map(|f| (f.name.as_str(), &f.header))
+    }
+
+    /// `config.json`.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn config(&self) -> Result<Vec<u8>> {
+        self.read("config.json")
+    }
+
+    /// `preprocessor_config.json`.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn preprocessor(&self) -> Result<Vec<u8>> {
+        self.read("preprocessor_config.json")
+    }
+
+    /// `generation_config.json`, which a checkpoint may lack.
+    ///
+    /// # Errors
+    /// The file is there, but cannot be read.
+    pub fn generation(&self) -> Result<Option<Vec<u8>>> {
+        self.read_optional("generation_config.json")
+    }
+
+    /// A small file of the folder, such as `qformer_tokenizer/tokenizer.json`.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is far too long.
+    pub fn read(&self, name: &str) -> Result<Vec<u8>> {
+        read_small(&self.root.join(name))
+    }
+
+    /// A small file that may be missing.
+    ///
+    /// # Errors
+    /// The file is there, but cannot be read.
+    pub fn read_optional(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        match self.read(name) {
+            Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                Ok(None)
+            }
+            other => other.map(Some),
+        }
+    }
+
+    /// The tensor called `name` here. Its shard is not checked: see [`Folder::verify`].
+    ///
+    /// # Errors
+    /// [`Error::TensorMissing`].
+    pub fn tensor(&self, name: &str) -> Result<TensorView<'_>> {
+        let missing = || Error::TensorMissing { name: name.into() };
+        let (key, &(file, tensor)) = self.by_name.get_key_value(name).ok_or_else(missing)?;
+        self.files
+            .get(file)
+            .and_then(|f| f.view(key, f.header.tensors.get(tensor)?))
+            .ok_or_else(missing)
+    }
+
+    /// All tensors, sorted by name.
+    pub fn tensors(&self) -> impl Iterator<Item = TensorView<'_>> {
+        self.by_name.iter().filter_map(|(name, &(file, tensor))| {
+            let file = self.files.get(file)?;
+            file.view(name, file.header.tensors.get(tensor)?)
+        })
+    }
+
+    /// Passes every tensor to `f`, file by file in the order of their bytes; a shard is
+    /// checked before its first tensor is passed.
+    ///
+    /// # Errors
+    /// A shard is damaged, or what `f` returns.
+    pub fn for_each_tensor(&self, mut f: impl FnMut(TensorView<'_>) -> Result<()>) -> Result<()> {
+        for (number, file) in self.files.iter().enumerate() {
+            self.check_hash(file)?;
+            for (place, info) in file.header.tensors.iter().enumerate() {
+                // Fillers and aliases are in no place of the map.
+                let name =
+                    names::canonical(&info.name).and_then(|name| self.by_name.get_key_value(name));
+                if let Some((name, &at)) = name
+                    && at == (number, place)
+                    && let Some(view) = file.view(name, info)
+                {
+                    f(view)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks all shards against their SHA-256; does nothing for a checkpoint without them.
+    ///
+    /// # Errors
+    /// [`Error::ShardCorrupt`].
+    pub fn verify(&self) -> Result<()> {
+        self.files.iter().try_for_each(|file| self.check_hash(file))
+    }
+
+    fn check_hash(&self, file: &MappedFile) -> Result<()> {
+        match self
+            .index
+            .as_ref()
+            .and_then(|index| index.shard(&file.name))
+        {
+            Some(info) => info.check(&file.name, &file.map),
+            None => Ok(()),
+        }
+    }
+}
+
+impl MappedFile {
+    fn open(root: &Path, name: &str, promised: Option<&ShardInfo>) -> Result<Self> {
+        let path = root.join(name);
+        let file = File::open(&path).map_err(|e| Error::io(&path, e))?;
+        let length = file.metadata().map_err(|e| Error::io(&path, e))?.len();
+        promised.map_or(Ok(()), |info| info.check_length(name, length))?;
+        if length < 8 {
+            let reason = format!("it has {length} bytes");
+            return Err(Error::CheckpointHeader {
+                file: name.into(),
+                reason,
+            });
+        }
+        // SAFETY: the map is only ever read as bytes, and every value read from it is
+        // checked. A file that another program cuts short meanwhile ends this process with
+        // SIGBUS, as for every reader that maps its input; no memory is corrupted.
+        let map = unsafe { Mmap::map(&file) }.map_err(|e| Error::io(&path, e))?;
+        let header = Header::parse(name, &map, map.len() as u64)?;
+        Ok(Self {
+            name: name.into(),
+            map,
+            header,
+        })
+    }
+
+    fn view<'a>(&'a self, name: &'a str, info: &'a TensorInfo) -> Option<TensorView<'a>> {
+        let data = self.map.get(self.header.data_start..)?;
+        let bytes = data.get(info.range.clone())?;
+        Some(TensorView {
+            name,
+            dtype: info.dtype,
+            shape: &info.shape,
+            bytes,
+        })
+    }
+}
+
+/// Finds every tensor's place. A name of an alias counts only where the name itself is absent.
+fn locate(files: &[MappedFile], index: Option<&Index>) -> Result<BTreeMap<String, (usize, usize)>> {
+    let invalid = |reason: String| Error::IndexInvalid {
+        file: INDEX_FILE.into(),
+        reason,
+    };
+    let mut own: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+    for (number, file) in files.iter().enumerate() {
+        for (place, info) in file
+            .header
+            .tensors
+            .iter()
+            .enumerate()
+            .filter(|(_, info)| !info.is_filler())
+        {
+            match index.and_then(|index| index.weight_map.get(&info.name)) {
+                Some(other) if *other != file.name => {
+                    return Err(invalid(format!(
+                        "it puts {} into {other}, but {} has it",
+                        info.name, file.name
+                    )));
+                }
+                None if index.is_some() => continue, // what the index does not name is not part of the model
+                _ => {}
+            }
+            own.insert(&info.name, (number, place));
+        }
+    }
+    if let Some(name) = index
+        .into_iter()
+        .flat_map(|i| i.weight_map.keys())
+        .find(|name| !own.contains_key(name.as_str()))
+    {
+        return Err(Error::TensorMissing { name: name.clone() });
+    }
+    let mut by_name = BTreeMap::new();
+    for (&name, &place) in &own {
+        match names::canonical(name) {
+            Some(here) if here == name => {
+                by_name.insert(here.to_owned(), place);
+            }
+            Some(here) if !own.contains_key(here) => {
+                by_name.entry(here.to_owned()).or_insert(place);
+            }
+            _ => {}
+        }
+    }
+    Ok(by_name)
+}
+
+fn read_small(path: &Path) -> Result<Vec<u8>> {
+    let length = fs::metadata(path).map_err(|e| Error::io(path, e))?.len();
+    if length > MAX_SMALL_FILE {
+        return Err(Error::ConfigInvalid {
+            file: path.display().to_string(),
+            reason: format!("it has {length} bytes, more than {MAX_SMALL_FILE}"),
+        });
+    }
+    fs::read(path).map_err(|e| Error::io(path, e))
+}

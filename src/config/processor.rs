@@ -1,0 +1,230 @@
+//! `preprocessor_config.json` (how a picture becomes `pixel_values`) and
+//! `generation_config.json` (defaults of decoding), typed and checked.
+
+use super::ModelConfig;
+use super::check::{MAX_IMAGE_SIZE, invalid, parse_json};
+use crate::error::Result;
+use serde::{Deserialize, Serialize};
+
+const PREPROCESSOR: &str = "preprocessor_config.json";
+const GENERATION: &str = "generation_config.json";
+/// PIL's number for bicubic, the one resampling this crate has.
+const BICUBIC: u32 = 3;
+
+/// Height and width in pixels; a single number in the file means a square.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "RawSize")]
+pub struct PictureSize {
+    /// Height in pixels.
+    pub height: usize,
+    /// Width in pixels.
+    pub width: usize,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum RawSize {
+    Square(usize),
+    Sides { height: usize, width: usize },
+}
+
+impl From<RawSize> for PictureSize {
+    fn from(raw: RawSize) -> Self {
+        match raw {
+            RawSize::Square(side) => Self {
+                height: side,
+                width: side,
+            },
+            RawSize::Sides { height, width } => Self { height, width },
+        }
+    }
+}
+
+/// The picture pipeline's parameters, with the defaults of `BlipImageProcessor`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PreprocessorConfig {
+    /// The size pictures are brought to, whatever their aspect.
+    pub size: PictureSize,
+    /// Subtracted per channel (red, green, blue) after rescaling.
+    pub image_mean: [f32; 3],
+    /// Divided by per channel.
+    pub image_std: [f32; 3],
+    /// 8-bit values are multiplied by this first.
+    pub rescale_factor: f64,
+    /// Must be true: the model needs its own size.
+    pub do_resize: bool,
+    /// Whether `rescale_factor` applies.
+    pub do_rescale: bool,
+    /// Whether `image_mean` and `image_std` apply.
+    pub do_normalize: bool,
+    /// PIL's number of the resampling; only 3 (bicubic).
+    pub resample: u32,
+}
+
+impl Default for PreprocessorConfig {
+    fn default() -> Self {
+        Self {
+            size: PictureSize {
+                height: 384,
+                width: 384,
+            },
+            image_mean: [0.481_454_66, 0.457_827_5, 0.408_210_73],
+            image_std: [0.268_629_54, 0.261_302_6, 0.275_777_1],
+            rescale_factor: 1.0 / 255.0,
+            do_resize: true,
+            do_rescale: true,
+            do_normalize: true,
+            resample: BICUBIC,
+        }
+    }
+}
+
+impl PreprocessorConfig {
+    /// Parses and checks `preprocessor_config.json`.
+    ///
+    /// # Errors
+    /// [`ConfigInvalid`](crate::error::Error::ConfigInvalid) where it is malformed or asks
+    /// for another pipeline.
+    pub fn parse(bytes: &[u8]) -> Result<Self> {
+        let config: Self = parse_json(PREPROCESSOR, bytes)?;
+        let fail = |reason: String| Err(invalid(PREPROCESSOR, reason));
+        for (name, side) in [("height", config.size.height), ("width", config.size.width)] {
+            if !(1..=MAX_IMAGE_SIZE).contains(&side) {
+                return fail(format!(
+                    "the {name} is {side}; it must be from 1 to {MAX_IMAGE_SIZE}"
+                ));
+            }
+        }
+        if !config.do_resize {
+            return fail("do_resize is false; the model needs pictures of its own size".into());
+        }
+        if config.resample != BICUBIC {
+            return fail(format!(
+                "resample is {}; only {BICUBIC} (bicubic) is supported",
+                config.resample
+            ));
+        }
+        if !(config.rescale_factor.is_finite() && config.rescale_factor > 0.0) {
+            return fail(format!(
+                "rescale_factor is {}; it must be above 0",
+                config.rescale_factor
+            ));
+        }
+        if !config.image_mean.iter().all(|m| m.is_finite()) {
+            return fail("image_mean has a value that is no number".into());
+        }
+        if !config.image_std.iter().all(|s| s.is_finite() && *s > 0.0) {
+            return fail("image_std has a value that is not above 0".into());
+        }
+        Ok(config)
+    }
+
+    /// Checks that pictures come out at the size the vision tower takes.
+    ///
+    /// # Errors
+    /// [`ConfigInvalid`](crate::error::Error::ConfigInvalid) where they do not.
+    pub fn check_fits(&self, model: &ModelConfig) -> Result<()> {
+        let side = model.vision_config.image_size;
+        let PictureSize { height, width } = self.size;
+        if (height, width) == (side, side) {
+            return Ok(());
+        }
+        Err(invalid(
+            PREPROCESSOR,
+            format!(
+                "pictures become {width} x {height}, but config.json's vision tower takes {side} x {side}"
+            ),
+        ))
+    }
+}
+
+/// Defaults of decoding; every field may be absent.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct GenerationConfig {
+    /// Most new tokens.
+    pub max_new_tokens: Option<usize>,
+    /// Most tokens with the start token.
+    pub max_length: Option<usize>,
+    /// No end before this many tokens, the start token counted.
+    pub min_length: Option<usize>,
+    /// Beams.
+    pub num_beams: Option<usize>,
+    /// Sampling instead of the most likely token.
+    pub do_sample: Option<bool>,
+    /// Divides the logits before sampling.
+    pub temperature: Option<f32>,
+    /// Sampling among this many.
+    pub top_k: Option<usize>,
+    /// Sampling among the most likely with this sum.
+    pub top_p: Option<f32>,
+    /// Above 1 discourages what was said.
+    pub repetition_penalty: Option<f32>,
+    /// Exponent of the length in a beam's score.
+    pub length_penalty: Option<f32>,
+    /// The id every answer starts with.
+    pub decoder_start_token_id: Option<u32>,
+    /// The id, or ids, that end an answer.
+    pub eos_token_id: Option<TokenIds>,
+    /// The padding id.
+    pub pad_token_id: Option<u32>,
+}
+
+/// One id or a list of ids.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum TokenIds {
+    /// A single id.
+    One(u32),
+    /// Several.
+    Many(Vec<u32>),
+}
+
+impl TokenIds {
+    /// The ids as a slice.
+    #[must_use]
+    pub fn as_slice(&self) -> &[u32] {
+        match self {
+            Self::One(id) => std::slice::from_ref(id),
+            Self::Many(ids) => ids,
+        }
+    }
+}
+
+impl GenerationConfig {
+    /// Parses and checks `generation_config.json`.
+    ///
+    /// # Errors
+    /// [`ConfigInvalid`](crate::error::Error::ConfigInvalid) where it is malformed or a
+    /// number is out of its range.
+    pub fn parse(bytes: &[u8]) -> Result<Self> {
+        let config: Self = parse_json(GENERATION, bytes)?;
+        let fail =
+            |name: &str, range: &str| Err(invalid(GENERATION, format!("{name} must be {range}")));
+        let longest = 1 << 16;
+        for (name, value) in [
+            ("max_new_tokens", config.max_new_tokens),
+            ("max_length", config.max_length),
+            ("min_length", config.min_length),
+        ] {
+            if value.is_some_and(|n| n > longest) {
+                return fail(name, "at most 65536");
+            }
+        }
+        if config.num_beams.is_some_and(|n| !(1..=64).contains(&n)) {
+            return fail("num_beams", "from 1 to 64");
+        }
+        let bad = |value: Option<f32>, low: f32| value.is_some_and(|v| !v.is_finite() || v < low);
+        if bad(config.temperature, 0.0) {
+            return fail("temperature", "from 0");
+        }
+        if bad(config.top_p, 0.0) || config.top_p.is_some_and(|p| p > 1.0) {
+            return fail("top_p", "from 0 to 1");
+        }
+        if bad(config.repetition_penalty, f32::MIN) || bad(config.length_penalty, f32::MIN) {
+            return fail("repetition_penalty and length_penalty", "numbers");
+        }
+        Ok(config)
+    }
+}

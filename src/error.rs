@@ -1,0 +1,195 @@
+//! One error type for the whole crate.
+//!
+//! Every variant has a stable [code](Error::code) that is the same in Rust, in JavaScript
+//! (`error.code`) and on the page, and a sentence that says what happened and what to do.
+
+/// The crate's result.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Everything that can go wrong, from the bytes of a picture to a lost GPU.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The picture's file is empty.
+    #[error("The picture is empty (0 bytes). Choose another file.")]
+    PictureEmpty,
+    /// The bytes are not a picture in a supported format.
+    #[error("This file is not a picture that can be read ({reason}). Use PNG, JPEG, WebP, GIF or BMP.")]
+    PictureUndecodable {
+        /// What the decoder said.
+        reason: String,
+    },
+    /// The picture has more pixels than are decoded.
+    #[error("The picture has {width} x {height} pixels; at most {limit_megapixels} megapixels are read. Make it smaller first.")]
+    PictureTooLarge {
+        /// Width in pixels.
+        width: u32,
+        /// Height in pixels.
+        height: u32,
+        /// The limit in megapixels.
+        limit_megapixels: u32,
+    },
+    /// A configuration file is malformed or asks for something unsupported.
+    #[error("{file}: {reason}")]
+    ConfigInvalid {
+        /// The file, such as `config.json`.
+        file: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A safetensors file is truncated or its header lies.
+    #[error("{file} is not a valid safetensors file: {reason}. Download or convert it again.")]
+    CheckpointHeader {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The index of a sharded checkpoint is malformed or names a file outside its folder.
+    #[error("{file}: {reason}")]
+    IndexInvalid {
+        /// The index file.
+        file: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The checkpoint lacks a tensor.
+    #[error("The checkpoint lacks the tensor {name}. Is it an InstructBLIP with a T5 language model?")]
+    TensorMissing {
+        /// The tensor's name.
+        name: String,
+    },
+    /// A tensor's shape or type is not what the configuration implies.
+    #[error("Tensor {name}: expected {expected}, found {found}. The checkpoint does not fit its config.json.")]
+    TensorShape {
+        /// The tensor's name.
+        name: String,
+        /// Shape or type implied by the configuration.
+        expected: String,
+        /// What the file holds.
+        found: String,
+    },
+    /// A tensor holds a value that the chosen format cannot store.
+    #[error("Tensor {name}: {reason}. Choose a wider format for it, or repair the checkpoint.")]
+    TensorValue {
+        /// The tensor's name.
+        name: String,
+        /// Which value, and why.
+        reason: String,
+    },
+    /// A tokenizer file is malformed or does not fit the model's vocabulary.
+    #[error("{file}: {reason}")]
+    TokenizerInvalid {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The question has no text.
+    #[error("The question is empty. Type a question about the picture.")]
+    QuestionEmpty,
+    /// A question was asked before a picture was given.
+    #[error("There is no picture yet. Choose a picture first.")]
+    PictureMissing,
+    /// An option of a request is out of its range.
+    #[error("{option}: {reason}")]
+    OptionInvalid {
+        /// The option's name.
+        option: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The browser has no WebGPU.
+    #[error("This browser has no WebGPU. Use a current Chrome, Edge, Safari or Firefox, over https or on localhost.")]
+    WebGpuMissing,
+    /// WebGPU is there, but no GPU adapter.
+    #[error("No GPU adapter was found ({reason}). Update the graphics driver, or turn on hardware acceleration in the browser's settings.")]
+    AdapterMissing {
+        /// What the GPU interface said.
+        reason: String,
+    },
+    /// The GPU device was lost while in use.
+    #[error("The GPU was lost ({reason}). The model has to be loaded again; its files are still in the cache.")]
+    DeviceLost {
+        /// What the GPU interface said.
+        reason: String,
+    },
+    /// The GPU refused an allocation, a pipeline or a launch.
+    #[error("The GPU refused an operation: {reason}")]
+    Gpu {
+        /// What the GPU interface said.
+        reason: String,
+    },
+    /// A file could not be fetched.
+    #[error("Could not fetch {url}: {reason}")]
+    Network {
+        /// The address.
+        url: String,
+        /// Status code or the network's message.
+        reason: String,
+    },
+    /// A shard's bytes do not have the length or hash that the index promises.
+    #[error("{file} is damaged: {reason}. It was fetched again without success; the host may be serving a broken copy.")]
+    ShardCorrupt {
+        /// The shard.
+        file: String,
+        /// Which check failed.
+        reason: String,
+    },
+    /// The user cancelled.
+    #[error("Cancelled.")]
+    Cancelled,
+    /// A file could not be read or written.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: String,
+        /// The operating system's error.
+        source: std::io::Error,
+    },
+    /// Something this crate promised itself did not hold.
+    #[error("Internal error: {reason}. Please report it.")]
+    Internal {
+        /// What did not hold.
+        reason: String,
+    },
+}
+
+impl Error {
+    /// The stable code, the same in JavaScript and on the page.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::PictureEmpty => "picture-empty",
+            Self::PictureUndecodable { .. } => "picture-undecodable",
+            Self::PictureTooLarge { .. } => "picture-too-large",
+            Self::ConfigInvalid { .. } => "config-invalid",
+            Self::CheckpointHeader { .. } => "checkpoint-header",
+            Self::IndexInvalid { .. } => "index-invalid",
+            Self::TensorMissing { .. } => "tensor-missing",
+            Self::TensorShape { .. } => "tensor-shape",
+            Self::TensorValue { .. } => "tensor-value",
+            Self::TokenizerInvalid { .. } => "tokenizer-invalid",
+            Self::QuestionEmpty => "question-empty",
+            Self::PictureMissing => "picture-missing",
+            Self::OptionInvalid { .. } => "option-invalid",
+            Self::WebGpuMissing => "webgpu-missing",
+            Self::AdapterMissing { .. } => "adapter-missing",
+            Self::DeviceLost { .. } => "device-lost",
+            Self::Gpu { .. } => "gpu",
+            Self::Network { .. } => "network",
+            Self::ShardCorrupt { .. } => "shard-corrupt",
+            Self::Cancelled => "cancelled",
+            Self::Io { .. } => "io",
+            Self::Internal { .. } => "internal",
+        }
+    }
+
+    /// Wraps an operating-system error with the path it is about.
+    pub fn io(path: impl AsRef<std::path::Path>, source: std::io::Error) -> Self {
+        Self::Io {
+            path: path.as_ref().display().to_string(),
+            source,
+        }
+    }
+}

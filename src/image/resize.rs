@@ -1,0 +1,277 @@
+//! PIL's `Image.resize(..., BICUBIC)` on 8-bit RGB, bit for bit.
+//!
+//! In: a picture of any size. Out: `[height, width, 3]` bytes. The filter is Keys' cubic with
+//! a = -0.5, stretched by the scale when shrinking (so it is antialiased). PIL filters rows
+//! first, rounds to 8 bits, then columns; weights are integers with 22 fractional bits. All of
+//! that is visible in the result, so all of it is done here too. (PIL skips a pass that keeps
+//! the size; the weights of such a pass are 0 and 1, so running it changes nothing.)
+//!
+//! Unlike PIL this never holds the picture between the passes: each filtered row is added at
+//! once to the output rows that need it. Integer sums do not depend on the order, and memory
+//! stays proportional to the output however large the picture is.
+
+use super::RgbImage;
+
+/// Fractional bits of a weight: 32, less 8 for the value and 2 for overshoot and sign.
+const PRECISION: u32 = 32 - 8 - 2;
+/// One half, in that precision: sums start from it, so that the shift rounds.
+const HALF: i32 = 1 << (PRECISION - 1);
+/// Reach of the cubic at scale 1.
+const SUPPORT: f64 = 2.0;
+
+/// Resizes to `width` x `height`, aspect ignored. Out: `[height, width, 3]`.
+#[must_use]
+pub fn resize(rgb: &RgbImage, width: usize, height: usize) -> Vec<u8> {
+    let (in_width, in_height) = (rgb.width() as usize, rgb.height() as usize);
+    let columns = windows(in_width, width);
+    let rows = windows(in_height, height);
+
+    let row_len = 3 * width;
+    let mut sums = vec![HALF; row_len * height];
+    let mut filtered = vec![0i32; row_len];
+    let mut first = 0; // output rows before this one have all they need
+    let in_row_len = (3 * in_width).max(1);
+    for (y, row) in rgb.as_raw().chunks_exact(in_row_len).enumerate() {
+        filter_row(row, &columns, &mut filtered);
+        while rows.get(first).is_some_and(|r| r.end() <= y) {
+            first += 1;
+        }
+        // Starts and ends of the windows never decrease, so the rows in need are consecutive.
+        for (i, window) in rows
+            .iter()
+            .enumerate()
+            .skip(first)
+            .take_while(|(_, r)| r.start <= y)
+        {
+            let Some(&weight) = window.weights.get(y - window.start) else {
+                continue;
+            };
+            for (sum, value) in sums[i * row_len..][..row_len].iter_mut().zip(&filtered) {
+                *sum += weight * value;
+            }
+        }
+    }
+    sums.into_iter().map(to_u8).collect()
+}
+
+/// The first pass on one row: `[in_width, 3]` bytes to `[width, 3]` values from 0 to 255.
+fn filter_row(row: &[u8], columns: &[Window], out: &mut [i32]) {
+    for (window, out) in columns.iter().zip(out.as_chunks_mut::<3>().0) {
+        let mut sum = [HALF; 3];
+        for (weight, pixel) in window
+            .weights
+            .iter()
+            .zip(row.as_chunks::<3>().0.iter().skip(window.start))
+        {
+            for (sum, value) in sum.iter_mut().zip(pixel) {
+                *sum += weight * i32::from(*value);
+            }
+        }
+        *out = sum.map(|s| i32::from(to_u8(s)));
+    }
+}
+
+/// Drops the fraction of a sum that began at [`HALF`].
+fn to_u8(sum: i32) -> u8 {
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // clamped
+    let level = (sum >> PRECISION).clamp(0, 255) as u8;
+    level
+}
+
+/// Where an output position reads: inputs `start..`, one per weight.
+struct Window {
+    start: usize,
+    /// Their absolute values sum to less than 2 (in units of 2^22), so that a sum of weighted
+    /// bytes and the half stays inside an i32: 255 * 2^23 + 2^21 < 2^31.
+    weights: Vec<i32>,
+}
+
+impl Window {
+    fn end(&self) -> usize {
+        self.start + self.weights.len()
+    }
+}
+
+/// The windows of `output` positions along a side of `input` pixels.
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss
+)] // as PIL does; sides are below 2^24
+fn windows(input: usize, output: usize) -> Vec<Window> {
+    let scale = input as f64 / output as f64;
+    let stretch = scale.max(1.0);
+    let support = SUPPORT * stretch;
+    (0..output)
+        .map(|i| {
+            let centre = (i as f64 + 0.5) * scale;
+            // `as` truncates towards zero and takes negatives to 0.
+            let start = (centre - support + 0.5) as usize;
+            let end = ((centre + support + 0.5) as usize).min(input);
+            let cubic: Vec<f64> = (start..end)
+                .map(|x| cubic((x as f64 - centre + 0.5) * (1.0 / stretch)))
+                .collect();
+            let total = cubic.iter().fold(0.0, |sum, w| sum + w);
+            let weights = cubic
+                .into_iter()
+                .map(|w| {
+                    let w = if total == 0.0 { w } else { w / total };
+                    (w * f64::from(1u32 << PRECISION) + 0.5f64.copysign(w)) as i32
+                })
+                .collect();
+            Window { start, weights }
+        })
+        .collect()
+}
+
+/// Keys' cubic convolution kernel with a = -0.5.
+fn cubic(x: f64) -> f64 {
+    const A: f64 = -0.5;
+    let x = x.abs();
+    if x < 1.0 {
+        ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0
+    } else if x < 2.0 {
+        (((x - 5.0) * x + 8.0) * x - 4.0) * A
+    } else {
+        0.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    /// A picture of reproducible noise.
+    fn noise(width: u32, height: u32, seed: u32) -> RgbImage {
+        let mut state = seed.wrapping_mul(2_654_435_761) | 1;
+        RgbImage::from_fn(width, height, |_, _| {
+            ::image::Rgb(std::array::from_fn(|_| {
+                state ^= state << 13;
+                state ^= state >> 17;
+                state ^= state << 5;
+                (state >> 11) as u8
+            }))
+        })
+    }
+
+    /// The definition in plain f64: the sum over all pixels of the normalised kernel, with a
+    /// rounding to 8 bits between the passes, and no windows or integers.
+    fn plain(rgb: &RgbImage, width: usize, height: usize) -> Vec<u8> {
+        fn pass(line: &[f64], output: usize) -> Vec<f64> {
+            let scale = line.len() as f64 / output as f64;
+            (0..output)
+                .map(|i| {
+                    let centre = (i as f64 + 0.5) * scale;
+                    let weight = |x: usize| cubic((x as f64 + 0.5 - centre) / scale.max(1.0));
+                    let total: f64 = (0..line.len()).map(weight).sum();
+                    let value: f64 = line.iter().enumerate().map(|(x, v)| v * weight(x)).sum();
+                    (value / total).round().clamp(0.0, 255.0)
+                })
+                .collect()
+        }
+        let (w, h) = (rgb.width() as usize, rgb.height() as usize);
+        let mut out = vec![0; width * height * 3];
+        for c in 0..3 {
+            let rows: Vec<Vec<f64>> = (0..h)
+                .map(|y| {
+                    pass(
+                        &(0..w)
+                            .map(|x| f64::from(rgb.get_pixel(x as u32, y as u32)[c]))
+                            .collect::<Vec<_>>(),
+                        width,
+                    )
+                })
+                .collect();
+            for x in 0..width {
+                let column = pass(&rows.iter().map(|r| r[x]).collect::<Vec<_>>(), height);
+                for (y, v) in column.into_iter().enumerate() {
+                    out[(y * width + x) * 3 + c] = v as u8;
+                }
+            }
+        }
+        out
+    }
+
+    #[test]
+    fn within_one_level_of_the_plain_definition() {
+        let sizes = [
+            (1, 1),
+            (1, 40),
+            (40, 1),
+            (2, 3),
+            (17, 9),
+            (64, 64),
+            (61, 97),
+            (150, 31),
+            (300, 200),
+        ];
+        for (i, (w, h)) in sizes.into_iter().enumerate() {
+            let rgb = noise(w, h, i as u32 + 1);
+            for (width, height) in [(1, 1), (14, 14), (56, 56), (33, 70), (100, 5)] {
+                let (got, want) = (resize(&rgb, width, height), plain(&rgb, width, height));
+                let worst = got
+                    .iter()
+                    .zip(&want)
+                    .map(|(a, b)| a.abs_diff(*b))
+                    .max()
+                    .unwrap();
+                assert!(worst <= 1, "{w}x{h} to {width}x{height}: {worst} levels");
+            }
+        }
+    }
+
+    #[test]
+    fn the_same_size_is_the_same_picture() {
+        let rgb = noise(37, 23, 5);
+        assert_eq!(&resize(&rgb, 37, 23), rgb.as_raw());
+    }
+
+    #[test]
+    fn a_plain_picture_stays_plain() {
+        for level in [0, 1, 127, 254, 255] {
+            let rgb = RgbImage::from_pixel(333, 71, ::image::Rgb([level; 3]));
+            assert!(resize(&rgb, 224, 224).iter().all(|&v| v == level));
+        }
+    }
+
+    #[test]
+    fn weights_leave_headroom_for_any_size() {
+        let sizes = (1..70).chain([
+            97, 223, 224, 225, 300, 447, 448, 449, 512, 1000, 4032, 20_000, 65_535,
+        ]);
+        for input in sizes {
+            for output in [1, 2, 3, 5, 14, 56, 223, 224, 225, 364, 490] {
+                for (i, w) in windows(input, output).iter().enumerate() {
+                    let (sum, magnitude) = w.weights.iter().fold((0i64, 0i64), |(s, m), &w| {
+                        (s + i64::from(w), m + i64::from(w.abs()))
+                    });
+                    assert!(
+                        magnitude < 2 << PRECISION,
+                        "{input} to {output} at {i}: {magnitude}"
+                    );
+                    assert!(
+                        (sum - (1 << PRECISION)).abs() <= w.weights.len() as i64,
+                        "{input} to {output} at {i}: {sum}"
+                    );
+                    assert!(w.end() <= input && !w.weights.is_empty());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_extreme_shape_needs_no_extreme_memory() {
+        // Filtering rows first makes 224 columns of one: 44 MB in one piece if it were held.
+        let tall = noise(1, 65_535, 3);
+        assert_eq!(resize(&tall, 224, 224).len(), 224 * 224 * 3);
+        let wide = noise(65_535, 1, 3);
+        assert_eq!(resize(&wide, 224, 224).len(), 224 * 224 * 3);
+    }
+
+    #[test]
+    fn no_pixels_give_black_and_no_panic() {
+        assert!(resize(&RgbImage::new(0, 0), 4, 4).iter().all(|&v| v == 0));
+        assert!(resize(&RgbImage::new(0, 5), 4, 4).iter().all(|&v| v == 0));
+    }
+}

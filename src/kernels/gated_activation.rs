@@ -1,0 +1,58 @@
+//! `act(gate) * up`, the middle of T5's gated feed-forward: `shaders/gated_activation.wgsl`.
+
+use burn::tensor::Tensor;
+
+use super::activation::{self, Activation};
+use super::launch::{Arg, Launch, Shader, fold_grid};
+
+const WORKGROUP: u32 = 64;
+
+/// Value by value over two tensors of one shape.
+#[must_use]
+pub fn gated_activation(gate: &Tensor<3>, up: &Tensor<3>, activation: Activation) -> Tensor<3> {
+    let shape = gate.dims();
+    let count: usize = shape.iter().product();
+    Launch {
+        shader: shader(activation),
+        inputs: vec![Arg::from(gate), Arg::from(up)],
+        output: count,
+        params: &[count as u32],
+        workgroup: WORKGROUP,
+        grid: fold_grid(count.div_ceil(WORKGROUP as usize)),
+    }
+    .run(|host| {
+        host[0]
+            .floats()
+            .iter()
+            .zip(host[1].floats())
+            .map(|(gate, up)| (activation::apply(Some(activation), f64::from(*gate)) * f64::from(*up)) as f32)
+            .collect()
+    })
+    .reshape(shape)
+}
+
+fn shader(activation: Activation) -> Shader {
+    Shader {
+        name: "gated_activation",
+        parts: vec![
+            include_str!("../../shaders/activation.wgsl"),
+            include_str!("../../shaders/gated_activation.wgsl"),
+        ],
+        constants: vec![
+            ("WORKGROUP", WORKGROUP),
+            ("ACTIVATION", activation::constant(Some(activation))),
+        ],
+        flags: Vec::new(),
+    }
+}
+
+pub(super) fn variants() -> Vec<Shader> {
+    [
+        Activation::Gelu,
+        Activation::GeluNew,
+        Activation::Relu,
+        Activation::Silu,
+    ]
+    .map(shader)
+    .to_vec()
+}

@@ -1,0 +1,367 @@
+//! One way to run a kernel: its WGSL on a GPU device, its plain oracle on the CPU device.
+//!
+//! A kernel describes itself with a [`Launch`]: shader text, buffers, parameters, grid, output
+//! shape, and the function that computes the same on host memory. [`Launch::run`] looks at the
+//! device of the first input and takes one of the two ways. All buffers are contiguous.
+//!
+//! Shaders are ordinary WGSL files with two additions, resolved by [`Shader::source`]:
+//! named constants are prepended (`const LANES = 32u;`), and lines between `//#if NAME` and
+//! `//#endif` (with an optional `//#else`) stay only where that flag is set. Bindings a variant
+//! does not need must be cut this way: a pipeline's automatic layout drops unused bindings.
+//! What is left is numbered in order of appearance, in place of `@binding(auto)`.
+
+use burn::backend::{BackendTensor, DispatchAutodiffContext, DispatchTensor, DispatchTensorKind};
+use burn::cubecl::CubeDim;
+use burn::cubecl::prelude::{CubeCount, KernelId};
+use burn::cubecl::server::{KernelArguments, MetadataBindingInfo};
+use burn::tensor::{DType, Device, Int, Shape, Tensor, TensorData};
+use burn_cubecl::template::{KernelSource, SourceKernel, SourceTemplate};
+use burn_cubecl::tensor::CubeTensor;
+
+/// A WGSL file with the constants and flags that make one variant of it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Shader {
+    /// The kernel's name, that of its file in `shaders/`.
+    pub name: &'static str,
+    /// The files' texts, concatenated in this order.
+    pub parts: Vec<&'static str>,
+    /// Unsigned constants put before the text.
+    pub constants: Vec<(&'static str, u32)>,
+    /// Flags for `//#if`.
+    pub flags: Vec<&'static str>,
+}
+
+impl Shader {
+    /// The WGSL text of this variant. Its entry point is `main`.
+    #[must_use]
+    pub fn source(&self) -> String {
+        use std::fmt::Write;
+        let mut out = String::new();
+        let mut bindings = 0;
+        for (name, value) in &self.constants {
+            let _ = writeln!(out, "const {name}: u32 = {value}u;");
+        }
+        for part in &self.parts {
+            // One entry a nested `//#if`: whether its lines are kept.
+            let mut kept = Vec::new();
+            for line in part.lines() {
+                let directive = line.trim();
+                if let Some(flag) = directive.strip_prefix("//#if ") {
+                    kept.push(self.flags.contains(&flag.trim()));
+                } else if directive == "//#else" {
+                    if let Some(last) = kept.last_mut() {
+                        *last = !*last;
+                    }
+                } else if directive == "//#endif" {
+                    kept.pop();
+                } else if kept.iter().all(|keep| *keep) {
+                    if line.contains("@binding(auto)") {
+                        out.push_str(&line.replace("(auto)", &format!("({bindings})")));
+                        bindings += 1;
+                    } else {
+                        out.push_str(line);
+                    }
+                    out.push('\n');
+                }
+            }
+        }
+        out
+    }
+}
+
+impl KernelSource for Shader {
+    fn source(&self) -> SourceTemplate {
+        SourceTemplate::new(Shader::source(self))
+    }
+
+    fn id(&self) -> KernelId {
+        KernelId::new::<Self>().info(self.clone())
+    }
+
+    fn lang(&self) -> &'static str {
+        "wgsl"
+    }
+}
+
+/// A tensor handed to a kernel: floats are f32, integers are 32-bit words.
+#[derive(Clone, Debug)]
+pub enum Arg {
+    /// f32 values.
+    Float(Tensor<1>),
+    /// u32 or i32 words: token ids, or the raw words of packed weights.
+    Words(Tensor<1, Int>),
+}
+
+impl<const D: usize> From<&Tensor<D>> for Arg {
+    fn from(tensor: &Tensor<D>) -> Self {
+        Self::Float(tensor.clone().reshape([-1]))
+    }
+}
+
+impl<const D: usize> From<&Tensor<D, Int>> for Arg {
+    fn from(tensor: &Tensor<D, Int>) -> Self {
+        Self::Words(tensor.clone().reshape([-1]))
+    }
+}
+
+impl Arg {
+    fn device(&self) -> Device {
+        match self {
+            Self::Float(tensor) => tensor.device(),
+            Self::Words(tensor) => tensor.device(),
+        }
+    }
+
+    fn into_dispatch(self) -> DispatchTensor {
+        match self {
+            Self::Float(tensor) => tensor.into_dispatch(),
+            Self::Words(tensor) => tensor.into_dispatch(),
+        }
+    }
+
+    /// Host copy for the oracles; only the CPU device comes here, where reading is a copy.
+    fn to_host(&self) -> Host {
+        match self {
+            Self::Float(tensor) => Host::Float(slice_of::<f32>(&tensor.to_data())),
+            Self::Words(tensor) => {
+                let data = tensor.to_data();
+                Host::Words(match data.dtype() {
+                    DType::U32 => slice_of::<u32>(&data),
+                    DType::I32 => cast::<i32>(&data),
+                    _ => cast::<i64>(&data),
+                })
+            }
+        }
+    }
+}
+
+fn slice_of<E: burn::tensor::Element>(data: &TensorData) -> Vec<E> {
+    data.as_slice::<E>().map(<[E]>::to_vec).unwrap_or_default()
+}
+
+fn cast<E: burn::tensor::Element + Copy>(data: &TensorData) -> Vec<u32>
+where
+    i64: From<E>,
+{
+    slice_of::<E>(data)
+        .into_iter()
+        .map(|value| i64::from(value) as u32)
+        .collect()
+}
+
+/// Host copy of an [`Arg`], as the oracles take it.
+#[derive(Clone, Debug)]
+pub enum Host {
+    /// f32 values.
+    Float(Vec<f32>),
+    /// 32-bit words.
+    Words(Vec<u32>),
+}
+
+impl Host {
+    /// The f32 values; empty for words.
+    #[must_use]
+    pub fn floats(&self) -> &[f32] {
+        match self {
+            Self::Float(values) => values,
+            Self::Words(_) => &[],
+        }
+    }
+
+    /// The words; empty for floats.
+    #[must_use]
+    pub fn words(&self) -> &[u32] {
+        match self {
+            Self::Words(values) => values,
+            Self::Float(_) => &[],
+        }
+    }
+}
+
+/// Everything one dispatch needs.
+pub struct Launch<'a> {
+    /// The shader variant.
+    pub shader: Shader,
+    /// Buffers, bound in this order from binding 0; the output follows, then the parameters.
+    pub inputs: Vec<Arg>,
+    /// Number of f32 values (or words) of the output.
+    pub output: usize,
+    /// The uniform `params` structure, 32-bit fields in order.
+    pub params: &'a [u32],
+    /// Invocations a workgroup, at most 256 (the WebGPU default limit).
+    pub workgroup: u32,
+    /// Workgroups in x, y, z; each at most 65,535.
+    pub grid: [u32; 3],
+}
+
+impl Launch<'_> {
+    /// Runs the kernel and returns its f32 output as a flat tensor.
+    #[must_use]
+    pub fn run(self, oracle: impl Fn(&[Host]) -> Vec<f32>) -> Tensor<1> {
+        let device = self.first_device();
+        if is_gpu(&device) {
+            return Tensor::from_dispatch(self.dispatch(DType::F32));
+        }
+        let host: Vec<Host> = self.inputs.iter().map(Arg::to_host).collect();
+        let values = oracle(&host);
+        Tensor::from_data(TensorData::new(values, [self.output]), &device)
+    }
+
+    /// As [`Launch::run`] for kernels whose output is words.
+    #[must_use]
+    pub fn run_words(self, oracle: impl Fn(&[Host]) -> Vec<u32>) -> Tensor<1, Int> {
+        let device = self.first_device();
+        if is_gpu(&device) {
+            return Tensor::from_dispatch(self.dispatch(DType::U32));
+        }
+        let host: Vec<Host> = self.inputs.iter().map(Arg::to_host).collect();
+        words_tensor(oracle(&host), &device)
+    }
+
+    /// Runs a kernel that writes into `target`, which takes the output's place, and returns it.
+    ///
+    /// The memory is changed under every clone of `target`: callers own it alone.
+    #[must_use]
+    pub fn run_in_place(
+        self,
+        target: Tensor<1>,
+        oracle: impl Fn(&[Host], &mut [f32]),
+    ) -> Tensor<1> {
+        let device = self.first_device();
+        if is_gpu(&device) {
+            let DispatchTensorKind::Cube(tensor) = target.clone().into_dispatch().kind else {
+                return target;
+            };
+            self.dispatch_to(&cube(tensor));
+            return target;
+        }
+        let host: Vec<Host> = self.inputs.iter().map(Arg::to_host).collect();
+        let mut values = slice_of::<f32>(&target.to_data());
+        oracle(&host, &mut values);
+        Tensor::from_data(TensorData::new(values, [self.output]), &device)
+    }
+
+    fn first_device(&self) -> Device {
+        self.inputs
+            .first()
+            .map_or_else(Device::default, Arg::device)
+    }
+
+    fn dispatch(self, dtype: DType) -> DispatchTensor {
+        // `run` saw a GPU device on the first input, so the conversion cannot fail.
+        let first = self.inputs.first().cloned().map(Arg::into_dispatch);
+        let Some(DispatchTensorKind::Cube(first)) = first.map(|tensor| tensor.kind) else {
+            unreachable!("only called for tensors on a GPU device")
+        };
+        let first = cube(first);
+        let handle = first.client.empty(self.output.max(1) * size_of::<u32>());
+        let output = CubeTensor::new_contiguous(
+            first.client,
+            first.device,
+            Shape::new([self.output]),
+            handle,
+            dtype,
+        );
+        self.dispatch_to(&output);
+        let kind = if dtype == DType::F32 {
+            BackendTensor::Float(output)
+        } else {
+            BackendTensor::Int(output)
+        };
+        DispatchTensor {
+            kind: DispatchTensorKind::Cube(kind),
+            autodiff: DispatchAutodiffContext::Disabled,
+        }
+    }
+
+    fn dispatch_to(self, output: &CubeTensor) {
+        let mut arguments = KernelArguments::new();
+        for input in self.inputs {
+            if let DispatchTensorKind::Cube(tensor) = input.into_dispatch().kind {
+                arguments = arguments.with_buffer(cube(tensor).handle.binding());
+            }
+        }
+        arguments = arguments.with_buffer(output.handle.clone().binding());
+        if !self.params.is_empty() {
+            arguments = arguments.with_info(MetadataBindingInfo::custom(pack(self.params)));
+        }
+        let [x, y, z] = self.grid;
+        output.client.launch(
+            Box::new(SourceKernel::new(
+                self.shader,
+                CubeDim::new_1d(self.workgroup),
+            )),
+            CubeCount::Static(x, y, z),
+            arguments,
+        );
+    }
+}
+
+/// Whether tensors of this device live on a GPU (kernels run) or on the host (oracles run).
+#[must_use]
+pub fn is_gpu(device: &Device) -> bool {
+    matches!(device.as_dispatch(), burn::backend::DispatchDevice::Cube(_))
+}
+
+/// A tensor of 32-bit words, such as token ids, on `device`.
+#[must_use]
+pub fn words_tensor(words: Vec<u32>, device: &Device) -> Tensor<1, Int> {
+    let shape = [words.len()];
+    Tensor::from_data(TensorData::new(words, shape), (device, DType::U32))
+}
+
+fn cube(tensor: BackendTensor<burn::backend::Cube>) -> CubeTensor {
+    match tensor {
+        BackendTensor::Float(tensor)
+        | BackendTensor::Int(tensor)
+        | BackendTensor::Bool(tensor)
+        | BackendTensor::Quantized(tensor) => tensor,
+    }
+}
+
+/// Packs 32-bit parameters into the 64-bit words of the uniform, padded to 16 bytes.
+fn pack(params: &[u32]) -> Vec<u64> {
+    let mut words: Vec<u64> = params
+        .chunks(2)
+        .map(|pair| u64::from(pair[0]) | (u64::from(*pair.get(1).unwrap_or(&0)) << 32))
+        .collect();
+    if words.len() % 2 == 1 {
+        words.push(0);
+    }
+    words
+}
+
+/// A one-dimensional number of workgroups folded into x and y, since each is at most 65,535.
+///
+/// Shaders read it back as `id.x + id.y * num_workgroups.x` and must check the bound.
+#[must_use]
+pub fn fold_grid(workgroups: usize) -> [u32; 3] {
+    const LIMIT: usize = 65_535;
+    let y = workgroups.div_ceil(LIMIT).max(1);
+    let x = workgroups.div_ceil(y).max(1);
+    [x as u32, y as u32, 1]
+}
+
+/// The same 32-bit words seen as f32 values, without a copy on a GPU.
+#[must_use]
+pub fn floats_from_words(words: Tensor<1, Int>) -> Tensor<1> {
+    let device = words.device();
+    if is_gpu(&device)
+        && let DispatchTensorKind::Cube(tensor) = words.clone().into_dispatch().kind
+    {
+        let mut tensor = cube(tensor);
+        tensor.dtype = DType::F32;
+        return Tensor::from_dispatch(DispatchTensor {
+            kind: DispatchTensorKind::Cube(BackendTensor::Float(tensor)),
+            autodiff: DispatchAutodiffContext::Disabled,
+        });
+    }
+    let values: Vec<f32> = Arg::from(&words)
+        .to_host()
+        .words()
+        .iter()
+        .map(|word| f32::from_bits(*word))
+        .collect();
+    let shape = [values.len()];
+    Tensor::from_data(TensorData::new(values, shape), &device)
+}

@@ -1,0 +1,44 @@
+//! The kernels: one file each, with the launch of `shaders/<same name>.wgsl` and its CPU oracle.
+//!
+//! Every public function takes and returns Burn tensors and works on both devices: on a GPU it
+//! launches the shader, on the CPU device it runs the oracle, a plain loop in f32 or f64. The
+//! property tests in `tests/kernels.rs` compare the two over random shapes.
+
+pub mod activation;
+pub mod argmax;
+pub mod attention;
+pub mod cache_append;
+pub mod embedding;
+pub mod gated_activation;
+pub mod launch;
+pub mod layer_norm;
+pub mod linear;
+pub mod matrix;
+pub mod rms_norm;
+
+pub use activation::Activation;
+pub use argmax::argmax;
+pub use attention::{Attention, attention};
+pub use cache_append::cache_append;
+pub use embedding::embedding;
+pub use gated_activation::gated_activation;
+pub use launch::{Shader, words_tensor};
+pub use layer_norm::layer_norm;
+pub use linear::{Epilogue, linear};
+pub use matrix::Matrix;
+pub use rms_norm::rms_norm;
+
+/// One variant of every shader, for validating all of `shaders/` without a GPU.
+#[must_use]
+pub fn all_shaders() -> Vec<Shader> {
+    let mut shaders = Vec::new();
+    shaders.extend(linear::variants());
+    shaders.extend(embedding::variants());
+    shaders.extend(attention::variants());
+    shaders.extend(gated_activation::variants());
+    shaders.push(layer_norm::shader());
+    shaders.push(rms_norm::shader());
+    shaders.push(argmax::shader());
+    shaders.push(cache_append::shader());
+    shaders
+}

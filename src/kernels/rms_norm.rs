@@ -1,0 +1,47 @@
+//! T5's root-mean-square norm over the last dimension: `shaders/rms_norm.wgsl`.
+
+use burn::tensor::Tensor;
+
+use super::launch::{Arg, Host, Launch, Shader, fold_grid};
+
+const WORKGROUP: u32 = 64;
+
+/// `x / sqrt(mean(x^2) + epsilon) * weight` over rows of `[batch, rows, width]`
+/// (`T5LayerNorm` of the reference).
+#[must_use]
+pub fn rms_norm(x: &Tensor<3>, weight: &Tensor<1>, epsilon: f32) -> Tensor<3> {
+    let [batch, rows, width] = x.dims();
+    let count = batch * rows;
+    Launch {
+        shader: shader(),
+        inputs: vec![Arg::from(x), Arg::from(weight)],
+        output: count * width,
+        params: &[count as u32, width as u32, epsilon.to_bits()],
+        workgroup: WORKGROUP,
+        grid: fold_grid(count),
+    }
+    .run(|host| oracle(host, width, f64::from(epsilon)))
+    .reshape([batch, rows, width])
+}
+
+fn oracle(host: &[Host], width: usize, epsilon: f64) -> Vec<f32> {
+    let weight = host[1].floats();
+    let mut out = Vec::with_capacity(host[0].floats().len());
+    for row in host[0].floats().chunks(width) {
+        let mean = row.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>() / width as f64;
+        let scale = 1.0 / (mean + epsilon).sqrt();
+        for (x, weight) in row.iter().zip(weight) {
+            out.push((f64::from(*x) * scale * f64::from(*weight)) as f32);
+        }
+    }
+    out
+}
+
+pub(super) fn shader() -> Shader {
+    Shader {
+        name: "rms_norm",
+        parts: vec![include_str!("../../shaders/rms_norm.wgsl")],
+        constants: vec![("WORKGROUP", WORKGROUP)],
+        flags: Vec::new(),
+    }
+}

@@ -1,0 +1,99 @@
+//! InstructBLIP: the vision tower, the Q-Former, a projection, and T5.
+//!
+//! Reference: `InstructBlipForConditionalGeneration` of transformers.
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+
+use super::qformer::{ImageKeys, QFormer};
+use super::t5::{DecoderState, T5};
+use super::vit::VisionModel;
+use crate::checkpoint::store::WeightStore;
+use crate::config::ModelConfig;
+use crate::error::Result;
+use crate::kernels::words_tensor;
+use crate::nn::Linear;
+
+/// The whole model. All its parts are on one device.
+#[derive(Module, Debug)]
+pub struct InstructBlip {
+    vision_model: VisionModel,
+    qformer: QFormer,
+    language_projection: Linear,
+    language_model: T5,
+}
+
+/// A picture as the Q-Former sees it; computed once, used by every question about it.
+#[derive(Debug)]
+pub struct PictureFeatures {
+    /// `vision_last_hidden_state`, `[1, tokens, hidden]`.
+    pub vision: Tensor<3>,
+    image_keys: ImageKeys,
+}
+
+impl InstructBlip {
+    /// Takes all tensors of a checkpoint from the store.
+    ///
+    /// # Errors
+    /// A tensor is missing or its shape is not the one `config` implies.
+    pub fn load(weights: &mut WeightStore, config: &ModelConfig) -> Result<Self> {
+        let vision = &config.vision_config;
+        let qformer = &config.qformer_config;
+        Ok(Self {
+            vision_model: VisionModel::load(weights, vision)?,
+            qformer: QFormer::load(weights, qformer, vision, config.num_query_tokens)?,
+            language_projection: Linear::load(
+                weights,
+                "language_projection",
+                config.text_config.d_model,
+                qformer.hidden_size,
+                true,
+            )?,
+            language_model: T5::load(weights, &config.text_config)?,
+        })
+    }
+
+    /// `pixel_values` `[3, image_size, image_size]` to features.
+    #[must_use]
+    pub fn see(&self, pixel_values: &[f32], device: &Device) -> PictureFeatures {
+        let vision = self.vision_model.forward(pixel_values, device);
+        PictureFeatures {
+            image_keys: self.qformer.image_keys(&vision),
+            vision,
+        }
+    }
+
+    /// The query rows of `qformer_last_hidden_state`, `[1, queries, hidden]`.
+    #[must_use]
+    pub fn query(&self, picture: &PictureFeatures, qformer_input_ids: &[u32]) -> Tensor<3> {
+        let ids = words_tensor(qformer_input_ids.to_vec(), &picture.vision.device());
+        self.qformer.forward(&ids, &picture.image_keys)
+    }
+
+    /// Query rows to the language model's width: `language_projection`, `[1, queries, d_model]`.
+    #[must_use]
+    pub fn project(&self, queries: &Tensor<3>) -> Tensor<3> {
+        self.language_projection.forward(queries)
+    }
+
+    /// `[projected queries ; embedded text]` through the encoder: `encoder_last_hidden_state`.
+    #[must_use]
+    pub fn encode(&self, projected: &Tensor<3>, input_ids: &[u32]) -> Tensor<3> {
+        let ids = words_tensor(input_ids.to_vec(), &projected.device());
+        let text = self.language_model.embed(&ids);
+        let inputs_embeds = Tensor::cat(vec![projected.clone(), text], 1);
+        self.language_model.encode(&inputs_embeds)
+    }
+
+    /// Starts decoding with room for `capacity` tokens.
+    #[must_use]
+    pub fn start(&self, encoded: &Tensor<3>, capacity: usize) -> DecoderState {
+        self.language_model.start(encoded, capacity, &encoded.device())
+    }
+
+    /// One decoder step, see [`T5::step`].
+    #[must_use]
+    pub fn step(&self, token: &Tensor<1, burn::tensor::Int>, state: &mut DecoderState) -> Tensor<2> {
+        self.language_model.step(token, state)
+    }
+}

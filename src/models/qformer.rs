@@ -1,0 +1,236 @@
+//! The instruction-aware Q-Former: learned queries look at the picture, steered by the instruction.
+//!
+//! Reference: `InstructBlipQFormerModel` of transformers. A BERT (post-norm) over
+//! `[queries ; instruction]`; in every `cross_attention_frequency`-th layer the queries alone
+//! attend to the picture. Queries and text have their own feed-forward layers. Only the query
+//! rows are used, so the last layer skips the text's feed-forward.
+
+use burn::module::Module;
+use burn::tensor::{Int, Tensor};
+
+use crate::checkpoint::store::WeightStore;
+use crate::config::{QFormerConfig, VisionConfig};
+use crate::error::Result;
+use crate::kernels::{Activation, Attention, attention};
+use crate::nn::{Embedding, LayerNorm, Linear};
+
+/// Picture features and instruction to query features.
+#[derive(Module, Debug)]
+pub struct QFormer {
+    query_tokens: Tensor<3>,
+    word_embeddings: Embedding,
+    position_embeddings: Tensor<3>,
+    layernorm: LayerNorm,
+    layers: Vec<Layer>,
+}
+
+/// Keys and values of the picture for one layer, `[1, image tokens, hidden]` each.
+pub type ImageKeys = Vec<Option<(Tensor<3>, Tensor<3>)>>;
+
+#[derive(Module, Debug)]
+struct Layer {
+    attention: SelfOrCross,
+    crossattention: Option<SelfOrCross>,
+    query: FeedForward,
+    /// `None` in the last layer, where nobody reads its result.
+    text: Option<FeedForward>,
+}
+
+#[derive(Module, Debug)]
+struct SelfOrCross {
+    query: Linear,
+    key: Linear,
+    value: Linear,
+    dense: Linear,
+    norm: LayerNorm,
+    #[module(skip)]
+    heads: usize,
+}
+
+#[derive(Module, Debug)]
+struct FeedForward {
+    intermediate: Linear,
+    output: Linear,
+    norm: LayerNorm,
+    #[module(skip)]
+    activation: Activation,
+}
+
+impl QFormer {
+    /// Takes `query_tokens` and the tensors under `qformer.`.
+    ///
+    /// # Errors
+    /// A tensor is missing or misshapen.
+    pub fn load(
+        weights: &mut WeightStore,
+        config: &QFormerConfig,
+        vision: &VisionConfig,
+        queries: usize,
+    ) -> Result<Self> {
+        let width = config.hidden_size;
+        let embeddings = "qformer.embeddings";
+        Ok(Self {
+            query_tokens: weights.floats("query_tokens", [1, queries, width])?,
+            word_embeddings: Embedding::load(
+                weights,
+                &format!("{embeddings}.word_embeddings"),
+                config.vocab_size,
+                width,
+            )?,
+            position_embeddings: weights
+                .floats::<2>(
+                    &format!("{embeddings}.position_embeddings.weight"),
+                    [config.max_position_embeddings, width],
+                )?
+                .unsqueeze_dim(0),
+            layernorm: LayerNorm::load(
+                weights,
+                &format!("{embeddings}.layernorm"),
+                width,
+                config.layer_norm_eps,
+            )?,
+            layers: (0..config.num_hidden_layers)
+                .map(|i| Layer::load(weights, i, config, vision.hidden_size))
+                .collect::<Result<_>>()?,
+        })
+    }
+
+    /// The picture's keys and values in the layers that look at it: once per picture.
+    #[must_use]
+    pub fn image_keys(&self, vision: &Tensor<3>) -> ImageKeys {
+        let keys = |cross: &SelfOrCross| (cross.key.forward(vision), cross.value.forward(vision));
+        self.layers
+            .iter()
+            .map(|layer| layer.crossattention.as_ref().map(keys))
+            .collect()
+    }
+
+    /// `qformer_input_ids` `[text]` (at most `max_position_embeddings`) and the picture to the
+    /// query rows of `qformer_last_hidden_state`, `[1, queries, hidden]`.
+    #[must_use]
+    pub fn forward(&self, input_ids: &Tensor<1, Int>, image: &ImageKeys) -> Tensor<3> {
+        let queries = self.query_tokens.dims()[1];
+        let text = input_ids.dims()[0];
+        // Queries have no positions; the text's start at 0.
+        let words = self.word_embeddings.forward(input_ids)
+            + self.position_embeddings.clone().narrow(1, 0, text);
+        let x = Tensor::cat(vec![self.query_tokens.clone(), words], 1);
+        let mut x = self.layernorm.forward(&x); // [1, queries + text, hidden]
+        for (layer, image) in self.layers.iter().zip(image) {
+            x = layer.forward(&x, image.as_ref(), queries);
+        }
+        x
+    }
+}
+
+impl Layer {
+    fn load(weights: &mut WeightStore, index: usize, config: &QFormerConfig, image: usize) -> Result<Self> {
+        let root = format!("qformer.encoder.layer.{index}");
+        let width = config.hidden_size;
+        let last = index + 1 == config.num_hidden_layers;
+        let crosses = index.is_multiple_of(config.cross_attention_frequency);
+        Ok(Self {
+            attention: SelfOrCross::load(weights, &format!("{root}.attention"), config, width)?,
+            crossattention: if crosses {
+                let root = format!("{root}.crossattention");
+                Some(SelfOrCross::load(weights, &root, config, image)?)
+            } else {
+                None
+            },
+            query: FeedForward::load(weights, &root, "_query", config)?,
+            text: if last {
+                None
+            } else {
+                Some(FeedForward::load(weights, &root, "", config)?)
+            },
+        })
+    }
+
+    /// `[1, queries + text, hidden]` to the same, or to the queries alone after the last layer.
+    fn forward(
+        &self,
+        x: &Tensor<3>,
+        image: Option<&(Tensor<3>, Tensor<3>)>,
+        queries: usize,
+    ) -> Tensor<3> {
+        let (keys, values) = (self.attention.key.forward(x), self.attention.value.forward(x));
+        let x = self.attention.forward(x, &keys, &values);
+        let text = x.dims()[1] - queries;
+        let mut query = x.clone().narrow(1, 0, queries);
+        if let (Some(cross), Some((keys, values))) = (&self.crossattention, image) {
+            query = cross.forward(&query, keys, values);
+        }
+        let query = self.query.forward(&query);
+        match &self.text {
+            Some(feed_forward) => {
+                let words = feed_forward.forward(&x.narrow(1, queries, text));
+                Tensor::cat(vec![query, words], 1)
+            }
+            None => query,
+        }
+    }
+}
+
+impl SelfOrCross {
+    fn load(weights: &mut WeightStore, root: &str, config: &QFormerConfig, keys: usize) -> Result<Self> {
+        let width = config.hidden_size;
+        let mut linear =
+            |name: &str, k| Linear::load(weights, &format!("{root}.{name}"), width, k, true);
+        Ok(Self {
+            query: linear("attention.query", width)?,
+            key: linear("attention.key", keys)?,
+            value: linear("attention.value", keys)?,
+            dense: linear("output.dense", width)?,
+            norm: LayerNorm::load(
+                weights,
+                &format!("{root}.output.LayerNorm"),
+                width,
+                config.layer_norm_eps,
+            )?,
+            heads: config.num_attention_heads,
+        })
+    }
+
+    /// Attends from `x` to keys and values, adds x, normalises.
+    fn forward(&self, x: &Tensor<3>, keys: &Tensor<3>, values: &Tensor<3>) -> Tensor<3> {
+        let q = self.query.forward(x);
+        let head = q.dims()[2] / self.heads;
+        let mixed = attention(&Attention {
+            q: &q,
+            kv: Some((keys, values)),
+            offsets: [0; 3],
+            heads: self.heads,
+            width: head,
+            keys: keys.dims()[1],
+            scale: (head as f32).powf(-0.5),
+            bias: None,
+        });
+        self.norm
+            .forward(&self.dense.forward_with(&mixed, None, Some(x)))
+    }
+}
+
+impl FeedForward {
+    fn load(weights: &mut WeightStore, root: &str, suffix: &str, config: &QFormerConfig) -> Result<Self> {
+        let (width, inner) = (config.hidden_size, config.intermediate_size);
+        let mut linear =
+            |name: &str, n, k| Linear::load(weights, &format!("{root}.{name}{suffix}.dense"), n, k, true);
+        Ok(Self {
+            intermediate: linear("intermediate", inner, width)?,
+            output: linear("output", width, inner)?,
+            norm: LayerNorm::load(
+                weights,
+                &format!("{root}.output{suffix}.LayerNorm"),
+                width,
+                config.layer_norm_eps,
+            )?,
+            activation: config.hidden_act,
+        })
+    }
+
+    fn forward(&self, x: &Tensor<3>) -> Tensor<3> {
+        let hidden = self.intermediate.forward_with(x, Some(self.activation), None);
+        self.norm
+            .forward(&self.output.forward_with(&hidden, None, Some(x)))
+    }
+}

@@ -1,0 +1,352 @@
+//! T5 v1.1, encoder and decoder with a key-value cache.
+//!
+//! Reference: `T5ForConditionalGeneration` of transformers. RMS norms before every sub-layer, no
+//! biases, attention scores unscaled, one relative-position table in the first block of each
+//! stack that serves all its layers (none in cross-attention), gated feed-forward.
+
+use burn::module::Module;
+use burn::tensor::{Device, Int, Tensor};
+
+use crate::checkpoint::store::WeightStore;
+use crate::config::TextConfig;
+use crate::error::Result;
+use crate::kernels::{
+    Activation, Attention, Matrix, attention, cache_append, embedding, gated_activation,
+    words_tensor,
+};
+use crate::nn::{Embedding, Linear, RmsNorm};
+
+/// Token embeddings, both stacks and the output head.
+#[derive(Module, Debug)]
+pub struct T5 {
+    shared: Embedding,
+    encoder: Stack,
+    decoder: Stack,
+    lm_head: Linear,
+}
+
+#[derive(Module, Debug)]
+struct Stack {
+    blocks: Vec<Block>,
+    final_layer_norm: RmsNorm,
+    relative_attention_bias: Matrix,
+    #[module(skip)]
+    bidirectional: bool,
+    #[module(skip)]
+    buckets: usize,
+    #[module(skip)]
+    max_distance: usize,
+}
+
+#[derive(Module, Debug)]
+struct Block {
+    self_attention: SubAttention,
+    cross_attention: Option<SubAttention>,
+    feed_forward: FeedForward,
+}
+
+#[derive(Module, Debug)]
+struct SubAttention {
+    layer_norm: RmsNorm,
+    q: Linear,
+    k: Linear,
+    v: Linear,
+    o: Linear,
+    #[module(skip)]
+    heads: usize,
+}
+
+#[derive(Module, Debug)]
+struct FeedForward {
+    layer_norm: RmsNorm,
+    wi_0: Linear,
+    wi_1: Linear,
+    wo: Linear,
+    #[module(skip)]
+    activation: Activation,
+}
+
+/// What the decoder keeps between steps.
+#[derive(Debug)]
+pub struct DecoderState {
+    /// Self-attention's keys and values by layer, `[1, capacity, inner]`.
+    cache: Vec<(Tensor<3>, Tensor<3>)>,
+    /// Cross-attention's keys and values by layer, `[1, encoder tokens, inner]`.
+    cross: Vec<(Tensor<3>, Tensor<3>)>,
+    /// Relative bias by distance, `[capacity, heads]`; the last row is distance 0.
+    bias: Tensor<2>,
+    /// Tokens decoded so far.
+    position: usize,
+    capacity: usize,
+}
+
+impl DecoderState {
+    /// How many more tokens fit the cache.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        self.capacity - self.position
+    }
+}
+
+impl T5 {
+    /// Takes the tensors under `language_model.`.
+    ///
+    /// # Errors
+    /// A tensor is missing or misshapen.
+    pub fn load(weights: &mut WeightStore, config: &TextConfig) -> Result<Self> {
+        let root = "language_model";
+        let (vocabulary, width) = (config.vocab_size, config.d_model);
+        Ok(Self {
+            shared: Embedding::load(weights, &format!("{root}.shared"), vocabulary, width)?,
+            encoder: Stack::load(weights, &format!("{root}.encoder"), config, false)?,
+            decoder: Stack::load(weights, &format!("{root}.decoder"), config, true)?,
+            lm_head: Linear::load(weights, &format!("{root}.lm_head"), vocabulary, width, false)?,
+        })
+    }
+
+    /// Embeddings of `input_ids` `[tokens]`, `[1, tokens, d_model]`.
+    #[must_use]
+    pub fn embed(&self, input_ids: &Tensor<1, Int>) -> Tensor<3> {
+        self.shared.forward(input_ids)
+    }
+
+    /// `inputs_embeds` `[1, tokens, d_model]` to `encoder_last_hidden_state`.
+    #[must_use]
+    pub fn encode(&self, inputs_embeds: &Tensor<3>) -> Tensor<3> {
+        let tokens = inputs_embeds.dims()[1];
+        // Distances -(tokens - 1) ..= tokens - 1.
+        let bias = self.encoder.bias(-(tokens as i64 - 1), 2 * tokens - 1);
+        let mut x = inputs_embeds.clone();
+        for block in &self.encoder.blocks {
+            x = block.self_attention.forward(&x, &bias, tokens - 1);
+            x = block.feed_forward.forward(&x);
+        }
+        self.encoder.final_layer_norm.forward(&x)
+    }
+
+    /// Starts decoding from `encoder_last_hidden_state` with room for `capacity` tokens.
+    #[must_use]
+    pub fn start(&self, encoded: &Tensor<3>, capacity: usize, device: &Device) -> DecoderState {
+        let cross = self.decoder.blocks.iter().filter_map(|block| {
+            let attention = block.cross_attention.as_ref()?;
+            Some((attention.k.forward(encoded), attention.v.forward(encoded)))
+        });
+        let cross: Vec<_> = cross.collect();
+        let inner = cross.first().map_or(0, |(keys, _)| keys.dims()[2]);
+        let cache = || Tensor::zeros([1, capacity, inner], device);
+        DecoderState {
+            cache: cross.iter().map(|_| (cache(), cache())).collect(),
+            cross,
+            bias: self.decoder.bias(-(capacity as i64 - 1), capacity),
+            position: 0,
+            capacity,
+        }
+    }
+
+    /// One decoder step: `token` `[1]` to the next token's logits `[1, vocab_size]`.
+    ///
+    /// # Panics
+    /// The cache is full; callers stop at [`DecoderState::room`] 0.
+    #[must_use]
+    pub fn step(&self, token: &Tensor<1, Int>, state: &mut DecoderState) -> Tensor<2> {
+        let mut x = self.embed(token); // [1, 1, d_model]
+        let caches = std::mem::take(&mut state.cache);
+        for ((block, (keys, values)), cross) in
+            self.decoder.blocks.iter().zip(caches).zip(&state.cross)
+        {
+            let attention = &block.self_attention;
+            let y = attention.layer_norm.forward(&x);
+            let keys = cache_append(keys, &attention.k.forward(&y), state.position);
+            let values = cache_append(values, &attention.v.forward(&y), state.position);
+            // Row capacity - 1 is distance 0; the query stands at `position`.
+            let center = state.capacity - 1 - state.position;
+            x = attention.attend(
+                &x,
+                &y,
+                (&keys, &values),
+                state.position + 1,
+                Some((&state.bias, center)),
+            );
+            state.cache.push((keys, values));
+            if let Some(attention) = &block.cross_attention {
+                let y = attention.layer_norm.forward(&x);
+                let tokens = cross.0.dims()[1];
+                x = attention.attend(&x, &y, (&cross.0, &cross.1), tokens, None);
+            }
+            x = block.feed_forward.forward(&x);
+        }
+        state.position += 1;
+        let x = self.decoder.final_layer_norm.forward(&x);
+        self.lm_head.forward(&x).squeeze_dim(1)
+    }
+}
+
+impl Stack {
+    fn load(weights: &mut WeightStore, root: &str, config: &TextConfig, decoder: bool) -> Result<Self> {
+        let layers = if decoder {
+            config.num_decoder_layers
+        } else {
+            config.num_layers
+        };
+        Ok(Self {
+            relative_attention_bias: weights.matrix(
+                &format!("{root}.block.0.layer.0.SelfAttention.relative_attention_bias"),
+                config.relative_attention_num_buckets,
+                config.num_heads,
+            )?,
+            blocks: (0..layers)
+                .map(|i| Block::load(weights, &format!("{root}.block.{i}.layer"), config, decoder))
+                .collect::<Result<_>>()?,
+            final_layer_norm: RmsNorm::load(
+                weights,
+                &format!("{root}.final_layer_norm"),
+                config.d_model,
+                config.layer_norm_epsilon,
+            )?,
+            bidirectional: !decoder,
+            buckets: config.relative_attention_num_buckets,
+            max_distance: config.relative_attention_max_distance,
+        })
+    }
+
+    /// The bias for `count` distances (key - query) from `first` on, `[count, heads]`.
+    fn bias(&self, first: i64, count: usize) -> Tensor<2> {
+        let buckets = (0..count as i64).map(|i| {
+            let bucket = relative_position_bucket(
+                first + i,
+                self.bidirectional,
+                self.buckets,
+                self.max_distance,
+            );
+            bucket as u32
+        });
+        let ids = words_tensor(buckets.collect(), &self.relative_attention_bias.device());
+        embedding(&ids, &self.relative_attention_bias)
+    }
+}
+
+/// `T5Attention._relative_position_bucket` for the distance key - query: exact for small
+/// distances, logarithmic up to `max_distance`, one bucket beyond.
+#[must_use]
+pub fn relative_position_bucket(
+    distance: i64,
+    bidirectional: bool,
+    buckets: usize,
+    max_distance: usize,
+) -> usize {
+    let (base, buckets, distance) = if bidirectional {
+        let half = buckets / 2;
+        let base = if distance > 0 { half } else { 0 };
+        (base, half, distance.unsigned_abs() as usize)
+    } else {
+        (0, buckets, (-distance).max(0) as usize)
+    };
+    let exact = buckets / 2;
+    if distance < exact {
+        return base + distance;
+    }
+    let ratio = (distance as f64 / exact as f64).ln() / (max_distance as f64 / exact as f64).ln();
+    // The margin keeps exact powers (distance 16, 32, 64) on the right side of the rounding.
+    let step = (ratio * (buckets - exact) as f64 + 1e-9) as usize;
+    base + (exact + step).min(buckets - 1)
+}
+
+impl Block {
+    fn load(weights: &mut WeightStore, root: &str, config: &TextConfig, decoder: bool) -> Result<Self> {
+        let mut attention = |index: usize, name: &str| {
+            SubAttention::load(weights, &format!("{root}.{index}"), name, config)
+        };
+        let self_attention = attention(0, "SelfAttention")?;
+        let cross_attention = if decoder {
+            Some(attention(1, "EncDecAttention")?)
+        } else {
+            None
+        };
+        let index = if decoder { 2 } else { 1 };
+        Ok(Self {
+            self_attention,
+            cross_attention,
+            feed_forward: FeedForward::load(weights, &format!("{root}.{index}"), config)?,
+        })
+    }
+}
+
+impl SubAttention {
+    fn load(weights: &mut WeightStore, root: &str, name: &str, config: &TextConfig) -> Result<Self> {
+        let (width, inner) = (config.d_model, config.num_heads * config.d_kv);
+        let mut linear = |letter: &str, n, k| {
+            Linear::load(weights, &format!("{root}.{name}.{letter}"), n, k, false)
+        };
+        Ok(Self {
+            q: linear("q", inner, width)?,
+            k: linear("k", inner, width)?,
+            v: linear("v", inner, width)?,
+            o: linear("o", width, inner)?,
+            layer_norm: RmsNorm::load(
+                weights,
+                &format!("{root}.layer_norm"),
+                width,
+                config.layer_norm_epsilon,
+            )?,
+            heads: config.num_heads,
+        })
+    }
+
+    /// Self-attention over all tokens at once: norm, attention, plus x.
+    fn forward(&self, x: &Tensor<3>, bias: &Tensor<2>, center: usize) -> Tensor<3> {
+        let y = self.layer_norm.forward(x);
+        let (keys, values) = (self.k.forward(&y), self.v.forward(&y));
+        self.attend(x, &y, (&keys, &values), x.dims()[1], Some((bias, center)))
+    }
+
+    /// Attends from the normed `y` to the first `keys` rows of `kv` and adds x.
+    fn attend(
+        &self,
+        x: &Tensor<3>,
+        y: &Tensor<3>,
+        kv: (&Tensor<3>, &Tensor<3>),
+        keys: usize,
+        bias: Option<(&Tensor<2>, usize)>,
+    ) -> Tensor<3> {
+        let q = self.q.forward(y);
+        let mixed = attention(&Attention {
+            q: &q,
+            kv: Some(kv),
+            offsets: [0; 3],
+            heads: self.heads,
+            width: q.dims()[2] / self.heads,
+            keys,
+            scale: 1.0,
+            bias,
+        });
+        self.o.forward_with(&mixed, None, Some(x))
+    }
+}
+
+impl FeedForward {
+    fn load(weights: &mut WeightStore, root: &str, config: &TextConfig) -> Result<Self> {
+        let (width, inner) = (config.d_model, config.d_ff);
+        let mut linear = |name: &str, n, k| {
+            Linear::load(weights, &format!("{root}.DenseReluDense.{name}"), n, k, false)
+        };
+        Ok(Self {
+            wi_0: linear("wi_0", inner, width)?,
+            wi_1: linear("wi_1", inner, width)?,
+            wo: linear("wo", width, inner)?,
+            layer_norm: RmsNorm::load(
+                weights,
+                &format!("{root}.layer_norm"),
+                width,
+                config.layer_norm_epsilon,
+            )?,
+            activation: config.dense_act_fn,
+        })
+    }
+
+    /// `x + wo(act(wi_0 y) * wi_1 y)` with y the norm of x.
+    fn forward(&self, x: &Tensor<3>) -> Tensor<3> {
+        let y = self.layer_norm.forward(x);
+        let hidden = gated_activation(&self.wi_0.forward(&y), &self.wi_1.forward(&y), self.activation);
+        self.wo.forward_with(&hidden, None, Some(x))
+    }
+}

@@ -1,0 +1,32 @@
+//! A table of embeddings over any weight format.
+
+use burn::module::Module;
+use burn::tensor::{Int, Tensor};
+
+use crate::checkpoint::store::WeightStore;
+use crate::error::Result;
+use crate::kernels::{Matrix, embedding};
+
+/// Rows by id.
+#[derive(Module, Debug)]
+pub struct Embedding {
+    weight: Matrix,
+}
+
+impl Embedding {
+    /// Takes `{prefix}.weight` `[count, width]`.
+    ///
+    /// # Errors
+    /// The tensor is missing or misshapen.
+    pub fn load(weights: &mut WeightStore, prefix: &str, count: usize, width: usize) -> Result<Self> {
+        Ok(Self {
+            weight: weights.matrix(prefix, count, width)?,
+        })
+    }
+
+    /// `[tokens]` to `[1, tokens, width]`.
+    #[must_use]
+    pub fn forward(&self, ids: &Tensor<1, Int>) -> Tensor<3> {
+        embedding(ids, &self.weight).unsqueeze_dim(0)
+    }
+}

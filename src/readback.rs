@@ -1,0 +1,38 @@
+//! Tensors to host memory, asynchronously: a synchronous read panics in a browser.
+
+use burn::tensor::{DType, Int, Tensor};
+
+use crate::error::{Error, Result};
+
+/// The values of a float tensor, row-major.
+///
+/// # Errors
+/// The GPU failed on the way.
+pub async fn floats<const D: usize>(tensor: &Tensor<D>) -> Result<Vec<f32>> {
+    let data = tensor.to_data_async().await.map_err(gpu_error)?;
+    data.as_slice::<f32>().map(<[f32]>::to_vec).map_err(type_error)
+}
+
+/// The values of a tensor of token ids.
+///
+/// # Errors
+/// The GPU failed on the way.
+pub async fn words(tensor: &Tensor<1, Int>) -> Result<Vec<u32>> {
+    let data = tensor.to_data_async().await.map_err(gpu_error)?;
+    if data.dtype() == DType::U32 {
+        return data.as_slice::<u32>().map(<[u32]>::to_vec).map_err(type_error);
+    }
+    Err(type_error(data.dtype()))
+}
+
+fn gpu_error(error: impl std::fmt::Debug) -> Error {
+    Error::Gpu {
+        reason: format!("{error:?}"),
+    }
+}
+
+fn type_error(error: impl std::fmt::Debug) -> Error {
+    Error::Internal {
+        reason: format!("unexpected tensor type: {error:?}"),
+    }
+}

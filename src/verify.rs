@@ -1,0 +1,266 @@
+//! Compares every stage with recorded outputs ("goldens") of the reference implementation.
+//!
+//! A golden is a safetensors file with the picture (`image_rgb_u8`), `pixel_values`, token ids,
+//! the last hidden state of every stage, the first step's logits and the greedy ids, all of one
+//! picture and prompt; its metadata holds the `prompt`. The picture pipeline is compared on its
+//! own; the model then runs end to end from the golden's `pixel_values`.
+
+use std::ops::ControlFlow;
+
+use burn::tensor::Tensor;
+use serde::Serialize;
+
+use crate::checkpoint::safetensors::{Dtype, Header, TensorInfo};
+use crate::error::{Error, Result};
+use crate::generation::{GreedyOptions, greedy};
+use crate::image;
+use crate::kernels::words_tensor;
+use crate::readback;
+use crate::session::Session;
+
+/// Largest relative error ‖a - b‖ / ‖b‖ of a stage, unless asked otherwise. Both sides compute in
+/// f32 in different orders; on the goldens the two differ by less than a tenth of this.
+pub const DEFAULT_TOLERANCE: f64 = 1e-4;
+/// Largest difference of a pixel value: one of 255 levels over the smallest standard deviation.
+pub const PIXEL_TOLERANCE: f64 = 0.016;
+
+/// A parsed golden file.
+#[derive(Debug)]
+pub struct Golden {
+    name: String,
+    header: Header,
+    bytes: Vec<u8>,
+}
+
+/// One compared tensor.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StageReport {
+    /// The tensor's name in the golden.
+    pub name: &'static str,
+    /// max |a - b|.
+    pub max_absolute: f64,
+    /// ‖a - b‖ / ‖b‖ with b the golden.
+    pub relative: f64,
+    /// Within the tolerance.
+    pub ok: bool,
+}
+
+/// One compared list of token ids.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IdsReport {
+    /// What was compared.
+    pub name: &'static str,
+    /// The golden's ids.
+    pub expected: Vec<u32>,
+    /// Ours.
+    pub found: Vec<u32>,
+    /// All equal.
+    pub ok: bool,
+}
+
+/// The comparison with one golden.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// The golden's file name.
+    pub golden: String,
+    /// Its prompt.
+    pub prompt: String,
+    /// Stages, in order.
+    pub stages: Vec<StageReport>,
+    /// T5, Q-Former and greedy ids.
+    pub ids: Vec<IdsReport>,
+    /// Everything within its tolerance.
+    pub ok: bool,
+}
+
+impl Golden {
+    /// Parses the bytes of a golden file.
+    ///
+    /// # Errors
+    /// It is no valid safetensors file.
+    pub fn parse(name: &str, bytes: Vec<u8>) -> Result<Self> {
+        let header = Header::parse(name, &bytes, bytes.len() as u64)?;
+        Ok(Self {
+            name: name.into(),
+            header,
+            bytes,
+        })
+    }
+
+    fn info(&self, name: &str) -> Result<(&TensorInfo, &[u8])> {
+        let info = self.header.tensors.iter().find(|tensor| tensor.name == name);
+        let info = info.ok_or_else(|| self.error(format!("it has no tensor {name}")))?;
+        let range = self.header.data_start + info.range.start..self.header.data_start + info.range.end;
+        let bytes = self.bytes.get(range);
+        let bytes = bytes.ok_or_else(|| self.error(format!("{name} is cut off")))?;
+        Ok((info, bytes))
+    }
+
+    fn floats(&self, name: &str) -> Result<(Vec<f32>, Vec<usize>)> {
+        let (info, bytes) = self.info(name)?;
+        if info.dtype != Dtype::F32 {
+            return Err(self.error(format!("{name} is {}, not F32", info.dtype)));
+        }
+        let (values, _) = bytes.as_chunks::<4>();
+        let values = values.iter().map(|bytes| f32::from_le_bytes(*bytes));
+        Ok((values.collect(), info.shape.clone()))
+    }
+
+    fn ids(&self, name: &str) -> Result<Vec<u32>> {
+        let (info, bytes) = self.info(name)?;
+        if info.dtype != Dtype::I64 {
+            return Err(self.error(format!("{name} is {}, not I64", info.dtype)));
+        }
+        let (values, _) = bytes.as_chunks::<8>();
+        let ids = values.iter().map(|bytes| u32::try_from(i64::from_le_bytes(*bytes)));
+        ids.collect::<Result<_, _>>()
+            .map_err(|_| self.error(format!("{name} has ids out of range")))
+    }
+
+    /// `image_rgb_u8` as a picture.
+    fn picture(&self) -> Result<::image::RgbImage> {
+        let (info, bytes) = self.info("image_rgb_u8")?;
+        let misfit = || self.error(format!("image_rgb_u8 has shape {:?}", info.shape));
+        let [height, width, 3] = info.shape[..] else {
+            return Err(misfit());
+        };
+        let (width, height) = (u32::try_from(width), u32::try_from(height));
+        let (Ok(width), Ok(height)) = (width, height) else {
+            return Err(misfit());
+        };
+        ::image::RgbImage::from_raw(width, height, bytes.to_vec()).ok_or_else(misfit)
+    }
+
+    fn error(&self, reason: String) -> Error {
+        Error::CheckpointHeader {
+            file: self.name.clone(),
+            reason,
+        }
+    }
+}
+
+/// Runs the session's model over a golden.
+///
+/// # Errors
+/// The golden lacks a tensor, or the GPU failed. Differences are no errors: see [`Report::ok`].
+pub async fn verify(session: &Session, golden: &Golden, tolerance: f64) -> Result<Report> {
+    let model = session.model();
+    let prompt = golden.header.metadata.get("prompt").cloned();
+    let prompt = prompt.ok_or_else(|| golden.error("its metadata has no prompt".into()))?;
+    let mut report = Report {
+        golden: golden.name.clone(),
+        prompt,
+        stages: Vec::new(),
+        ids: Vec::new(),
+        ok: true,
+    };
+
+    let (pixel_values, shape) = golden.floats("pixel_values")?;
+    let size = session.config().vision_config.image_size;
+    if shape.last() != Some(&size) || pixel_values.len() != 3 * size * size {
+        return Err(golden.error(format!("pixel_values {shape:?} are not of this model, {size} x {size}")));
+    }
+    let ours = image::preprocess(&golden.picture()?, session.preprocessor());
+    let stage = compare("pixel_values", &ours.data, &pixel_values, f64::INFINITY);
+    let ok = stage.max_absolute <= PIXEL_TOLERANCE;
+    report.push_stage(StageReport { ok, ..stage });
+
+    let encoded = session.tokenizers().encode(&report.prompt)?;
+    let queries = session.config().num_query_tokens;
+    // The reference's ids begin with one placeholder for each query.
+    let text_ids = golden.ids("input_ids")?.split_off(queries);
+    report.push_ids("input_ids", text_ids.clone(), encoded.t5.0);
+    let qformer_ids = golden.ids("qformer_input_ids")?;
+    report.push_ids("qformer_input_ids", qformer_ids.clone(), encoded.qformer.0);
+
+    let picture = model.see(&pixel_values, session.device());
+    let vision = &picture.vision;
+    report.push("vision_last_hidden_state", vision, golden, tolerance).await?;
+    let query = model.query(&picture, &qformer_ids);
+    report.push("qformer_last_hidden_state", &query, golden, tolerance).await?;
+    let projected = model.project(&query);
+    report.push("language_projection", &projected, golden, tolerance).await?;
+    let hidden = model.encode(&projected, &text_ids);
+    report.push("encoder_last_hidden_state", &hidden, golden, tolerance).await?;
+
+    let text = &session.config().text_config;
+    let start = words_tensor(vec![text.decoder_start_token_id], session.device());
+    let logits = model.step(&start, &mut model.start(&hidden, 1));
+    report.push("decoder_step0_logits", &logits, golden, tolerance).await?;
+
+    let expected = golden.ids("greedy_ids")?;
+    let options = GreedyOptions {
+        max_new_tokens: expected.len().saturating_sub(1),
+        min_length: 1,
+        start: text.decoder_start_token_id,
+        end: text.eos_token_id,
+    };
+    let (ids, _) = greedy(model, &hidden, &options, |_| ControlFlow::Continue(())).await?;
+    let found = [vec![options.start], ids].concat();
+    report.push_ids("greedy_ids", expected, found);
+    Ok(report)
+}
+
+impl Report {
+    async fn push<const D: usize>(
+        &mut self,
+        name: &'static str,
+        ours: &Tensor<D>,
+        golden: &Golden,
+        tolerance: f64,
+    ) -> Result<()> {
+        let ours = readback::floats(ours).await?;
+        // The golden's Q-Former state has the text's rows too; the queries come first.
+        let (mut theirs, shape) = golden.floats(name)?;
+        if name == "qformer_last_hidden_state" && theirs.len() > ours.len() {
+            theirs.truncate(ours.len());
+        }
+        if theirs.len() != ours.len() {
+            return Err(golden.error(format!(
+                "{name} {shape:?} has {} values, the model makes {}",
+                theirs.len(),
+                ours.len()
+            )));
+        }
+        self.push_stage(compare(name, &ours, &theirs, tolerance));
+        Ok(())
+    }
+
+    fn push_stage(&mut self, stage: StageReport) {
+        self.ok &= stage.ok;
+        self.stages.push(stage);
+    }
+
+    fn push_ids(&mut self, name: &'static str, expected: Vec<u32>, found: Vec<u32>) {
+        let ok = expected == found;
+        self.ok &= ok;
+        self.ids.push(IdsReport {
+            name,
+            expected,
+            found,
+            ok,
+        });
+    }
+}
+
+fn compare(name: &'static str, ours: &[f32], theirs: &[f32], tolerance: f64) -> StageReport {
+    let mut max_absolute = 0.0f64;
+    let (mut difference, mut norm) = (0.0f64, 0.0f64);
+    for (a, b) in ours.iter().zip(theirs) {
+        let (a, b) = (f64::from(*a), f64::from(*b));
+        max_absolute = max_absolute.max((a - b).abs());
+        difference += (a - b).powi(2);
+        norm += b.powi(2);
+    }
+    let relative = (difference / norm.max(f64::MIN_POSITIVE)).sqrt();
+    StageReport {
+        name,
+        max_absolute,
+        relative,
+        // Written so that NaN fails.
+        ok: ours.len() == theirs.len() && relative <= tolerance && difference.is_finite(),
+    }
+}

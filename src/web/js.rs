@@ -1,0 +1,121 @@
+//! Values between Rust and JavaScript: errors with a code, option objects, the browser's globals.
+
+use js_sys::{Function, Promise, Reflect};
+use serde::Serialize;
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::JsFuture;
+
+use crate::error::{Error, Result};
+
+#[wasm_bindgen]
+extern "C" {
+    /// The second argument of `Model.load`.
+    #[wasm_bindgen(typescript_type = "LoadOptions")]
+    pub type LoadOptions;
+    #[wasm_bindgen(method, getter, js_name = onProgress)]
+    pub fn on_progress(this: &LoadOptions) -> Option<Function>;
+    #[wasm_bindgen(method, getter)]
+    pub fn signal(this: &LoadOptions) -> Option<web_sys::AbortSignal>;
+    #[wasm_bindgen(method, getter)]
+    pub fn cache(this: &LoadOptions) -> Option<bool>;
+
+    /// The second argument of `Model.ask`.
+    #[wasm_bindgen(typescript_type = "AskOptions")]
+    pub type AskOptions;
+    #[wasm_bindgen(method, getter, js_name = onToken)]
+    pub fn on_token(this: &AskOptions) -> Option<Function>;
+    #[wasm_bindgen(method, getter, js_name = signal)]
+    pub fn ask_signal(this: &AskOptions) -> Option<web_sys::AbortSignal>;
+
+    #[wasm_bindgen(catch)]
+    pub async fn fetch(url: &str, init: &web_sys::RequestInit) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(js_name = setTimeout)]
+    fn set_timeout(callback: &Function, milliseconds: f64) -> JsValue;
+    /// Absent outside secure contexts, as is WebGPU.
+    #[wasm_bindgen(thread_local_v2, js_name = crypto)]
+    pub static CRYPTO: Option<web_sys::Crypto>;
+    /// Absent where storage is denied.
+    #[wasm_bindgen(thread_local_v2, js_name = caches)]
+    pub static CACHES: Option<web_sys::CacheStorage>;
+    #[wasm_bindgen(thread_local_v2, js_name = navigator)]
+    static NAVIGATOR: Option<js_sys::Object>;
+}
+
+#[wasm_bindgen(typescript_custom_section)]
+const TYPES: &str = r#"
+export interface Progress {
+  phase: "manifest" | "download" | "upload" | "ready";
+  loaded: number;
+  total: number;
+  fromCache: number;
+  bytesPerSecond: number;
+  secondsLeft: number | null;
+  warning: string | null;
+}
+export interface LoadOptions {
+  onProgress?: (progress: Progress) => void;
+  signal?: AbortSignal;
+  cache?: boolean;
+}
+export interface Token {
+  id: number;
+  text: string;
+  milliseconds: number;
+}
+export interface AskOptions {
+  maxNewTokens?: number;
+  minLength?: number;
+  signal?: AbortSignal;
+  onToken?: (token: Token) => void;
+}
+"#;
+
+/// The JavaScript `Error` for an error of this crate: its sentence, and its `code`.
+pub fn error(error: &Error) -> JsValue {
+    let value = js_sys::Error::new(&error.to_string());
+    value.set_name("InstructBlipError");
+    // Setting a property of a fresh object cannot fail.
+    let _ = Reflect::set(&value, &"code".into(), &error.code().into());
+    value.into()
+}
+
+/// What JavaScript threw, as a sentence.
+pub fn reason(thrown: &JsValue) -> String {
+    match thrown.dyn_ref::<js_sys::Error>() {
+        Some(error) => String::from(error.message()),
+        None => match Reflect::get(thrown, &"message".into()) {
+            Ok(message) if message.is_string() => message.as_string().unwrap_or_default(),
+            _ => format!("{thrown:?}"),
+        },
+    }
+}
+
+/// A plain JavaScript object with camel-case names; `None` becomes `null`.
+///
+/// # Errors
+/// The value cannot be represented.
+pub fn to_value(value: &impl Serialize) -> Result<JsValue> {
+    let serializer = serde_wasm_bindgen::Serializer::new()
+        .serialize_missing_as_null(true)
+        .serialize_maps_as_objects(true);
+    value.serialize(&serializer).map_err(|error| Error::Internal {
+        reason: error.to_string(),
+    })
+}
+
+/// `navigator.gpu`, where the browser has it.
+pub fn navigator_gpu() -> Option<JsValue> {
+    NAVIGATOR.with(|navigator| {
+        let gpu = Reflect::get(navigator.as_ref()?, &"gpu".into()).ok()?;
+        gpu.is_object().then_some(gpu)
+    })
+}
+
+/// Lets the event loop run for this long.
+pub async fn sleep(milliseconds: f64) {
+    let timer = Promise::new(&mut |resolve, _| {
+        set_timeout(&resolve, milliseconds);
+    });
+    // A timer's promise never rejects.
+    let _ = JsFuture::from(timer).await;
+}

@@ -1,0 +1,342 @@
+//! Streams a shard set into GPU buffers.
+//!
+//! In: the address of a folder. Out: a [`Session`] with every weight on the GPU.
+//! [`LANES`] shards are fetched at a time, their bytes outside wasm memory; each is verified, then
+//! passes through one reused buffer to the GPU, so that wasm memory holds one shard, not a model.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::pin::Pin;
+use std::task::Poll;
+
+use js_sys::{Function, Promise, Uint8Array};
+use serde::Serialize;
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::JsFuture;
+use web_sys::AbortSignal;
+
+use crate::checkpoint::store::WeightStore;
+use crate::checkpoint::{Dtype, Header, Index, ShardInfo};
+use crate::config::{ModelConfig, PreprocessorConfig};
+use crate::error::{Error, Result};
+use crate::quant::GROUP;
+use crate::session::{ModelFiles, Session};
+
+use super::cache::ShardCache;
+use super::cancel::Cancel;
+use super::fetch::{self, Body};
+use super::progress::{Meter, Phase};
+use super::{gpu, js};
+
+/// Shards in flight.
+const LANES: usize = 4;
+/// A shard holds at most 32 MiB, or one tensor that is larger.
+const MAX_SHARD_BYTES: u64 = 256 << 20;
+/// Tokenizers are the largest of the small files: a few MB.
+const MAX_SMALL_BYTES: usize = 64 << 20;
+const INDEX: &str = "model.safetensors.index.json";
+
+/// What `Model.load` was asked.
+pub struct Request {
+    /// The folder's address.
+    pub url: String,
+    /// The visitor's signal.
+    pub signal: Option<AbortSignal>,
+    /// Told of progress.
+    pub on_progress: Option<Function>,
+    /// Keep shards in the browser's storage.
+    pub cache: bool,
+}
+
+/// What was loaded.
+#[derive(Clone, Debug, Serialize)]
+pub struct Info {
+    /// The folder's name.
+    pub name: String,
+    /// How the weights are packed.
+    pub format: String,
+    /// Weights, counted unpacked.
+    pub parameters: f64,
+    /// Bytes of all shards.
+    pub bytes: f64,
+}
+
+/// Loads a model.
+///
+/// # Errors
+/// No GPU, a file that cannot be fetched or is malformed, a shard that stays damaged, a tensor
+/// that does not fit, or the visitor cancelled.
+pub async fn load(request: Request) -> Result<(Session, Info)> {
+    let cancel = Cancel::new(request.signal)?;
+    cancel.check()?;
+    let device = gpu::open().await?;
+    let meter = Meter::new(request.on_progress);
+    meter.enter(Phase::Manifest);
+
+    let base = folder_url(&request.url)?;
+    let (files, index) = manifest(&base, &cancel).await?;
+    // Checked before gigabytes are fetched, not after.
+    let config = ModelConfig::parse(&files.config)?;
+    PreprocessorConfig::parse(&files.preprocessor)?.check_fits(&config)?;
+    let shards = shards_of(&index)?;
+    let bytes = shards.iter().map(|(_, info)| info.bytes).sum();
+    meter.expect(bytes);
+
+    let (cache, warning) = ShardCache::open(request.cache).await;
+    if let Some(warning) = warning {
+        meter.warn(warning);
+    }
+    meter.enter(Phase::Download);
+    let work = Work {
+        base: &base,
+        shards: &shards,
+        next: Cell::new(0),
+        cancel: &cancel,
+        meter: &meter,
+        cache: &cache,
+        sink: RefCell::new(Sink {
+            store: WeightStore::new(&device),
+            staging: Vec::new(),
+            parameters: 0,
+        }),
+    };
+    all((0..LANES).map(|_| work.lane())).await?;
+    let Sink {
+        store, parameters, ..
+    } = work.sink.into_inner();
+
+    meter.enter(Phase::Upload);
+    js::sleep(0.0).await; // lets the page show it: the next line takes a while
+    let session = Session::new(&files, store)?;
+    cancel.check()?;
+    meter.enter(Phase::Ready);
+    let info = Info {
+        name: base
+            .trim_end_matches('/')
+            .rsplit('/')
+            .next()
+            .unwrap_or_default()
+            .into(),
+        format: config
+            .quantization_config
+            .map_or_else(|| "f32".into(), |quantization| quantization.format.to_string()),
+        parameters: parameters as f64,
+        bytes: bytes as f64,
+    };
+    Ok((session, info))
+}
+
+/// The folder's absolute address, with a slash at its end and without query or fragment.
+fn folder_url(url: &str) -> Result<String> {
+    let invalid = |thrown: JsValue| Error::Network {
+        url: url.into(),
+        reason: js::reason(&thrown),
+    };
+    let parsed = web_sys::Url::new(url).map_err(invalid)?;
+    parsed.set_search("");
+    parsed.set_hash("");
+    let href = parsed.href();
+    Ok(if href.ends_with('/') {
+        href
+    } else {
+        format!("{href}/")
+    })
+}
+
+/// The small files, together.
+async fn manifest(base: &str, cancel: &Cancel) -> Result<(ModelFiles, Index)> {
+    const NAMES: [&str; 6] = [
+        "config.json",
+        INDEX,
+        "preprocessor_config.json",
+        "tokenizer.json",
+        "generation_config.json",
+        "qformer_tokenizer/tokenizer.json",
+    ];
+    let urls = NAMES.map(|name| format!("{base}{name}"));
+    let found: [RefCell<Option<Vec<u8>>>; 6] = Default::default();
+    let fetches = urls.iter().zip(&found).map(|(url, place)| async move {
+        let file = fetch::small(url, MAX_SMALL_BYTES, cancel).await?;
+        place.replace(file);
+        Ok(())
+    });
+    all(fetches).await?;
+    let required = |at: usize| -> Result<Vec<u8>> {
+        let found: Option<Vec<u8>> = found[at].take();
+        found.ok_or_else(|| fetch::missing(&urls[at]))
+    };
+    let config = required(0)?;
+    let index = Index::parse(&required(1)?)?;
+    let files = ModelFiles {
+        config,
+        preprocessor: required(2)?,
+        t5_tokenizer: required(3)?,
+        generation: found[4].take(),
+        qformer_tokenizer: found[5].take(),
+    };
+    Ok((files, index))
+}
+
+/// The index's shards with their lengths and hashes, which a plain checkpoint does not have.
+fn shards_of(index: &Index) -> Result<Vec<(String, ShardInfo)>> {
+    let invalid = |reason: String| Error::IndexInvalid {
+        file: INDEX.into(),
+        reason,
+    };
+    let shards = index.shards.iter();
+    let shards: Vec<_> = shards.map(|(file, info)| (file.clone(), info.clone())).collect();
+    if shards.is_empty() {
+        return Err(invalid(
+            "it has no lengths and hashes of its shards. Convert the checkpoint with `instructblip convert` first".into(),
+        ));
+    }
+    for (file, info) in &shards {
+        if info.bytes == 0 || info.bytes > MAX_SHARD_BYTES {
+            return Err(invalid(format!(
+                "{file} has {} bytes; a shard has 1 to {MAX_SHARD_BYTES}",
+                info.bytes
+            )));
+        }
+    }
+    Ok(shards)
+}
+
+/// The shards on their way.
+struct Work<'a> {
+    base: &'a str,
+    shards: &'a [(String, ShardInfo)],
+    next: Cell<usize>,
+    cancel: &'a Cancel,
+    meter: &'a Meter,
+    cache: &'a ShardCache,
+    sink: RefCell<Sink>,
+}
+
+impl Work<'_> {
+    /// Takes one shard after the other until none is left.
+    async fn lane(&self) -> Result<()> {
+        while let Some((file, info)) = self.shards.get(self.next.get()) {
+            self.next.set(self.next.get() + 1);
+            let bytes = self.shard(file, info).await?;
+            self.cancel.check()?;
+            self.sink.borrow_mut().take(file, &bytes)?;
+            gpu::check()?;
+            js::sleep(0.0).await; // one shard at a time, or the worker would not hear a cancel
+        }
+        Ok(())
+    }
+
+    /// A shard's verified bytes, from the cache or the network.
+    async fn shard(&self, file: &str, info: &ShardInfo) -> Result<Uint8Array> {
+        if let Some(bytes) = self.cache.get(&info.sha256).await {
+            if verify(&bytes, info).await.is_ok() {
+                self.meter.cached(info.bytes);
+                return Ok(bytes);
+            }
+            self.cache.remove(&info.sha256).await;
+        }
+        let url = format!("{}{file}", self.base);
+        let mut damage = String::new();
+        for afresh in [false, true] {
+            let length = info.bytes as u32; // at most MAX_SHARD_BYTES
+            match fetch::shard(&url, length, afresh, self.cancel, self.meter).await? {
+                Body::WrongLength(reason) => damage = reason,
+                Body::Complete(bytes) => match verify(&bytes, info).await {
+                    Ok(()) => {
+                        if let Some(warning) = self.cache.put(&info.sha256, &bytes).await {
+                            self.meter.warn(warning);
+                        }
+                        return Ok(bytes);
+                    }
+                    Err(reason) => {
+                        self.meter.forget(info.bytes);
+                        damage = reason;
+                    }
+                },
+            }
+        }
+        Err(Error::ShardCorrupt {
+            file: file.into(),
+            reason: damage,
+        })
+    }
+}
+
+/// Compares length and SHA-256 with the index.
+async fn verify(bytes: &Uint8Array, info: &ShardInfo) -> Result<(), String> {
+    if u64::from(bytes.length()) != info.bytes {
+        return Err(format!(
+            "the index promises {} bytes, {} came",
+            info.bytes,
+            bytes.length()
+        ));
+    }
+    let digest = js::CRYPTO
+        .with(|crypto| {
+            let subtle = crypto.as_ref().map(web_sys::Crypto::subtle);
+            let subtle = subtle.ok_or_else(|| JsValue::from_str("there is no crypto.subtle"))?;
+            subtle.digest_with_str_and_buffer_source("SHA-256", bytes)
+        })
+        .map_err(|thrown| js::reason(&thrown))?;
+    let digest = JsFuture::from(digest)
+        .await
+        .map_err(|thrown| js::reason(&thrown))?;
+    let found: String = Uint8Array::new(&digest)
+        .to_vec()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    if found.eq_ignore_ascii_case(&info.sha256) {
+        return Ok(());
+    }
+    Err("its SHA-256 is not the one in the index".into())
+}
+
+/// Where shards end: the store on the GPU, through one buffer.
+struct Sink {
+    store: WeightStore,
+    staging: Vec<u8>,
+    parameters: u64,
+}
+
+impl Sink {
+    fn take(&mut self, file: &str, bytes: &Uint8Array) -> Result<()> {
+        self.staging.resize(bytes.length() as usize, 0);
+        bytes.copy_to(&mut self.staging);
+        let header = Header::parse(file, &self.staging, self.staging.len() as u64)?;
+        let data = self.staging.get(header.data_start..).unwrap_or_default();
+        for tensor in header.real_tensors() {
+            let bytes = data.get(tensor.range.clone()).unwrap_or_default();
+            self.store
+                .insert(&tensor.name, tensor.dtype, &tensor.shape, bytes)?;
+            let count = tensor.shape.iter().product::<usize>() as u64;
+            self.parameters += match tensor.dtype {
+                Dtype::U32 => 0, // a packed matrix is counted by its scales
+                Dtype::F16 if tensor.name.ends_with(".scales") => count * GROUP as u64,
+                _ => count,
+            };
+        }
+        Ok(())
+    }
+}
+
+/// Runs futures side by side until all are done, or one fails.
+async fn all<F: Future<Output = Result<()>>>(futures: impl Iterator<Item = F>) -> Result<()> {
+    let mut open: Vec<Pin<Box<F>>> = futures.map(Box::pin).collect();
+    std::future::poll_fn(move |context| {
+        let mut at = 0;
+        while let Some(future) = open.get_mut(at) {
+            match future.as_mut().poll(context) {
+                Poll::Pending => at += 1,
+                Poll::Ready(Ok(())) => drop(open.swap_remove(at)),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            }
+        }
+        if open.is_empty() {
+            Poll::Ready(Ok(()))
+        } else {
+            Poll::Pending
+        }
+    })
+    .await
+}

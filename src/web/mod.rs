@@ -1,0 +1,183 @@
+//! The JavaScript surface: a class `Model` whose methods return promises.
+//!
+//! Everything runs in the worker that instantiated the module. Every rejection is an `Error` with
+//! `name` `"InstructBlipError"`, the `code` of [`Error::code`] and its sentence. One call runs at
+//! a time; the worker in `www/engine/worker.js` queues them.
+//!
+//! - [`loader`]: address → verified shards → GPU buffers → session
+//! - [`fetch`], [`cache`], [`cancel`], [`progress`]: what the loader needs of the browser
+//! - [`gpu`]: the device, and its loss
+//! - [`js`], [`panic`]: values and failures across the border
+
+mod cache;
+mod cancel;
+mod fetch;
+mod gpu;
+mod js;
+mod loader;
+mod panic;
+mod progress;
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::ops::ControlFlow;
+use std::rc::Rc;
+
+use js_sys::Promise;
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::future_to_promise;
+use web_sys::AbortSignal;
+
+use crate::error::{Error, Result};
+use crate::session::{AskOptions, Session};
+use crate::verify::{DEFAULT_TOLERANCE, Golden, verify};
+
+/// A loaded model.
+#[wasm_bindgen]
+#[derive(Debug)]
+pub struct Model {
+    slot: Rc<RefCell<Option<Session>>>,
+    info: loader::Info,
+}
+
+#[wasm_bindgen]
+impl Model {
+    /// Fetches the shard set in the folder `url` and prepares it on the GPU: `Promise<Model>`.
+    #[wasm_bindgen(unchecked_return_type = "Promise<Model>")]
+    pub fn load(url: String, options: Option<js::LoadOptions>) -> Promise {
+        let request = loader::Request {
+            url,
+            signal: options.as_ref().and_then(js::LoadOptions::signal),
+            on_progress: options.as_ref().and_then(js::LoadOptions::on_progress),
+            cache: options.as_ref().and_then(js::LoadOptions::cache).unwrap_or(true),
+        };
+        promise(async move {
+            let (session, info) = loader::load(request).await?;
+            let slot = Rc::new(RefCell::new(Some(session)));
+            Ok(Model { slot, info }.into())
+        })
+    }
+
+    /// What was loaded: `{ name, format, parameters, bytes }`.
+    #[wasm_bindgen(getter, unchecked_return_type = "{ name: string, format: string, parameters: number, bytes: number }")]
+    #[must_use]
+    pub fn info(&self) -> JsValue {
+        js::to_value(&self.info).unwrap_or_default()
+    }
+
+    /// Settles with `{ code, message }` when the GPU device is lost. One listener at a time.
+    #[wasm_bindgen(getter, unchecked_return_type = "Promise<{ code: string, message: string }>")]
+    #[must_use]
+    pub fn lost(&self) -> Promise {
+        gpu::lost_promise()
+    }
+
+    /// Decodes a picture file and computes its features: `Promise<PictureInfo>`.
+    #[wasm_bindgen(js_name = setPicture, unchecked_return_type = "Promise<{ width: number, height: number, preprocessMs: number, visionMs: number }>")]
+    pub fn set_picture(&self, bytes: Vec<u8>, signal: Option<AbortSignal>) -> Promise {
+        let lease = self.lease();
+        promise(async move {
+            let mut session = lease?;
+            check(signal.as_ref())?;
+            let info = session.get()?.set_picture(&bytes).await?;
+            js::to_value(&info)
+        })
+    }
+
+    /// Answers a question about the current picture: `Promise<Answer>`.
+    pub fn ask(&self, question: String, options: Option<js::AskOptions>) -> Promise {
+        let lease = self.lease();
+        promise(async move {
+            let mut session = lease?;
+            let signal = options.as_ref().and_then(js::AskOptions::ask_signal);
+            let on_token = options.as_ref().and_then(js::AskOptions::on_token);
+            let ask: AskOptions = match options {
+                Some(options) => from_value("options", options.into())?,
+                None => AskOptions::default(),
+            };
+            check(signal.as_ref())?;
+            let answer = session
+                .get()?
+                .ask(&question, &ask, &mut |token| {
+                    if let (Some(listener), Ok(token)) = (&on_token, js::to_value(token)) {
+                        // What the listener throws is the caller's affair.
+                        let _ = listener.call1(&JsValue::NULL, &token);
+                    }
+                    match &signal {
+                        Some(signal) if signal.aborted() => ControlFlow::Break(()),
+                        _ => ControlFlow::Continue(()),
+                    }
+                })
+                .await?;
+            js::to_value(&answer)
+        })
+    }
+
+    /// Compares every stage with a golden file of the reference: `Promise<Report>`.
+    pub fn verify(&self, golden: Vec<u8>, name: Option<String>) -> Promise {
+        let lease = self.lease();
+        promise(async move {
+            let mut session = lease?;
+            let golden = Golden::parse(name.as_deref().unwrap_or("golden"), golden)?;
+            let report = verify(session.get()?, &golden, DEFAULT_TOLERANCE).await?;
+            js::to_value(&report)
+        })
+    }
+
+    fn lease(&self) -> Result<Lease> {
+        gpu::check()?;
+        match self.slot.borrow_mut().take() {
+            Some(session) => Ok(Lease {
+                session: Some(session),
+                slot: Rc::clone(&self.slot),
+            }),
+            None => Err(Error::OptionInvalid {
+                option: "model".into(),
+                reason: "another call is running; wait for it first".into(),
+            }),
+        }
+    }
+}
+
+/// The session, taken out of its slot for one call and put back at its end.
+struct Lease {
+    session: Option<Session>,
+    slot: Rc<RefCell<Option<Session>>>,
+}
+
+impl Lease {
+    fn get(&mut self) -> Result<&mut Session> {
+        self.session.as_mut().ok_or_else(|| Error::Internal {
+            reason: "a lease without a session".into(),
+        })
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.slot.replace(self.session.take());
+    }
+}
+
+fn check(signal: Option<&AbortSignal>) -> Result<()> {
+    if signal.is_some_and(AbortSignal::aborted) {
+        return Err(Error::Cancelled);
+    }
+    Ok(())
+}
+
+fn from_value<T: serde::de::DeserializeOwned>(option: &str, value: JsValue) -> Result<T> {
+    serde_wasm_bindgen::from_value(value).map_err(|error| Error::OptionInvalid {
+        option: option.into(),
+        reason: error.to_string(),
+    })
+}
+
+/// A promise of this future, rejected with the error as JavaScript sees it.
+fn promise(future: impl Future<Output = Result<JsValue>> + 'static) -> Promise {
+    future_to_promise(async move {
+        future
+            .await
+            .map_err(|error| js::error(&gpu::explain(error)))
+    })
+}

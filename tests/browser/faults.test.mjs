@@ -1,0 +1,266 @@
+/**
+ * Every bad input that can reach the page: each shows its code and its sentence, and nothing else
+ * goes wrong on the page.
+ */
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { deflateSync } from "node:zlib";
+import { POCKET, WWW, assertQuiet, givePicture, launch, modelReady, openPage, servePage, shownError } from "./harness.mjs";
+import { ShardSet } from "./shard_set.mjs";
+
+/** @type {import("playwright-core").Browser} */
+let browser;
+before(async () => void (browser = await launch()));
+after(() => browser.close());
+
+const NOT_FOUND = /Failed to load resource.*404/;
+
+/**
+ * Opens the page with a damaged model and returns the error it shows.
+ *
+ * @param {(set: ShardSet) => void} damage
+ * @param {RegExp[]} [expected] problems that belong to it
+ */
+async function loadDamaged(damage, expected = []) {
+  const set = new ShardSet(POCKET);
+  damage(set);
+  const server = await servePage({ hook: set.hook });
+  const { context, page, problems } = await openPage(browser);
+  try {
+    await page.goto(`${server.url}?model=./faulty/`);
+    const error = await shownError(page, "#model-error");
+    assert.ok(await page.locator("#send").isDisabled(), "no question can be asked");
+    assert.ok(await page.locator("#model-again").isVisible(), "it can be tried again");
+    assertQuiet(problems, expected);
+    return { ...error, requests: server.requests };
+  } finally {
+    await context.close();
+    await server.close();
+  }
+}
+
+test("a truncated safetensors header", async () => {
+  const error = await loadDamaged((set) => {
+    const shard = set.shards[0] ?? "";
+    set.reseal(shard, set.file(shard).subarray(0, 100));
+  });
+  assert.equal(error.code, "checkpoint-header");
+  assert.match(error.sentence ?? "", /is not a valid safetensors file: .+ Download or convert it again\./);
+});
+
+test("a header whose tensor lies outside the file", async () => {
+  const error = await loadDamaged((set) => {
+    const { tensor, shard } = set.find(/weight$/);
+    set.changeHeader(shard, (header) => {
+      const entry = header[tensor];
+      if (entry) entry.data_offsets = [entry.data_offsets[0], entry.data_offsets[1] + 2 ** 40];
+    });
+  });
+  assert.equal(error.code, "checkpoint-header");
+});
+
+test("a header whose length is absurd", async () => {
+  const error = await loadDamaged((set) => {
+    const shard = set.shards[0] ?? "";
+    const bytes = Buffer.from(set.file(shard));
+    bytes.writeBigUInt64LE(2n ** 63n, 0);
+    set.reseal(shard, bytes);
+  });
+  assert.equal(error.code, "checkpoint-header");
+});
+
+test("a missing tensor", async () => {
+  const { tensor } = new ShardSet(POCKET).find(/^language_projection\.weight$/);
+  const error = await loadDamaged((set) => {
+    const { shard } = set.find(/^language_projection\.weight$/);
+    set.changeHeader(shard, (header) =>
+      Object.fromEntries(Object.entries(header).map(([name, entry]) => [name === tensor ? "renamed" : name, entry])),
+    );
+  });
+  assert.equal(error.code, "tensor-missing");
+  assert.match(error.sentence ?? "", /lacks the tensor language_projection\.weight/);
+});
+
+test("a misshapen tensor", async () => {
+  const error = await loadDamaged((set) => {
+    const { tensor, shard } = set.find(/^query_tokens$/);
+    set.changeHeader(shard, (header) => void header[tensor]?.shape.reverse());
+  });
+  assert.equal(error.code, "tensor-shape");
+  assert.match(error.sentence ?? "", /^Tensor query_tokens: expected .+, found .+/);
+});
+
+test("a config with absurd sizes", async () => {
+  const error = await loadDamaged((set) =>
+    set.changeJson("config.json", (config) => (config.vision_config.hidden_size = 1_000_000_000)),
+  );
+  assert.equal(error.code, "config-invalid");
+  assert.match(error.sentence ?? "", /config\.json/);
+  const shards = error.requests.filter((request) => request.path.endsWith(".safetensors"));
+  assert.equal(shards.length, 0, "refused before any shard was fetched");
+});
+
+test("a config that is no JSON", async () => {
+  const error = await loadDamaged((set) => set.files.set("config.json", Buffer.from("<!doctype html>")));
+  assert.equal(error.code, "config-invalid");
+});
+
+test("an index that names a file outside its folder", async () => {
+  for (const outside of ["../secret.safetensors", "https://example.org/x.safetensors", "/etc/passwd", "a\\b"]) {
+    const error = await loadDamaged((set) =>
+      set.changeIndex((index) => {
+        const [first] = Object.keys(index.metadata.shards);
+        index.metadata.shards[outside] = index.metadata.shards[first ?? ""];
+        delete index.metadata.shards[first ?? ""];
+        for (const name of Object.keys(index.weight_map)) {
+          if (index.weight_map[name] === first) index.weight_map[name] = outside;
+        }
+      }),
+    );
+    assert.equal(error.code, "index-invalid", outside);
+    const shards = error.requests.filter((request) => request.path.includes(".safetensors?") || request.path.endsWith(".safetensors"));
+    assert.equal(shards.length, 0, "nothing it names is fetched");
+  }
+});
+
+test("an index without lengths and hashes", async () => {
+  const error = await loadDamaged((set) => set.changeIndex((index) => delete index.metadata.shards));
+  assert.equal(error.code, "index-invalid");
+  assert.match(error.sentence ?? "", /instructblip convert/);
+});
+
+test("a tokenizer that is none", async () => {
+  const error = await loadDamaged((set) => set.files.set("tokenizer.json", Buffer.from("{}")));
+  assert.equal(error.code, "tokenizer-invalid");
+});
+
+test("a tokenizer that does not fit the vocabulary", async () => {
+  const error = await loadDamaged((set) => {
+    set.changeJson("tokenizer.json", (tokenizer) => {
+      tokenizer.added_tokens.push({
+        id: 10_000_000, content: "<beyond>", single_word: false, lstrip: false, rstrip: false, normalized: false, special: true,
+      });
+    });
+  });
+  assert.equal(error.code, "tokenizer-invalid");
+});
+
+test("a folder without a model", async () => {
+  const error = await loadDamaged((set) => set.files.clear(), [NOT_FOUND]);
+  assert.equal(error.code, "network");
+  assert.match(error.sentence ?? "", /there is no such file/);
+});
+
+test("a shard with a flipped bit is fetched again, then refused", async () => {
+  /** @type {string} */
+  let damaged = "";
+  const error = await loadDamaged((set) => {
+    damaged = set.shards[0] ?? "";
+    const bytes = Buffer.from(set.file(damaged));
+    bytes[bytes.length - 1] = (bytes[bytes.length - 1] ?? 0) ^ 1;
+    set.files.set(damaged, bytes);
+  });
+  assert.equal(error.code, "shard-corrupt");
+  assert.match(error.sentence ?? "", /SHA-256/);
+  const tries = error.requests.filter((request) => request.path.endsWith(damaged));
+  assert.equal(tries.length, 2);
+});
+
+test("a shard that is too short", async () => {
+  const error = await loadDamaged((set) => {
+    const shard = set.shards[0] ?? "";
+    set.files.set(shard, set.file(shard).subarray(0, -1));
+  });
+  assert.equal(error.code, "shard-corrupt");
+  assert.match(error.sentence ?? "", /promises \d+ bytes, \d+ came/);
+});
+
+/** A PNG whose header promises this size and whose data holds almost nothing. @param {number} side */
+function hugePng(side) {
+  /** @param {string} type @param {Buffer} data */
+  const chunk = (type, data) => {
+    const body = Buffer.concat([Buffer.from(type, "latin1"), data]);
+    const frame = Buffer.alloc(8);
+    frame.writeUInt32BE(data.length, 0);
+    frame.writeUInt32BE(crc32(body), 4);
+    return Buffer.concat([frame.subarray(0, 4), body, frame.subarray(4)]);
+  };
+  const header = Buffer.from([0, 0, 0, 0, 0, 0, 0, 0, 8, 2, 0, 0, 0]);
+  header.writeUInt32BE(side, 0);
+  header.writeUInt32BE(side, 4);
+  const signature = Buffer.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]);
+  return Buffer.concat([signature, chunk("IHDR", header), chunk("IDAT", deflateSync(Buffer.alloc(64))), chunk("IEND", Buffer.alloc(0))]);
+}
+
+/** @param {Buffer} bytes */
+function crc32(bytes) {
+  let crc = ~0;
+  for (const byte of bytes) {
+    crc ^= byte;
+    for (let bit = 0; bit < 8; bit++) crc = (crc >>> 1) ^ (crc & 1 ? 0xedb88320 : 0);
+  }
+  return ~crc >>> 0;
+}
+
+test("pictures and questions that are none", async (t) => {
+  const server = await servePage();
+  const { context, page, problems } = await openPage(browser);
+  t.after(async () => {
+    await context.close();
+    await server.close();
+  });
+  await page.goto(server.url);
+  await modelReady(page);
+
+  await t.test("a question before a picture", async () => {
+    await page.locator("#question").fill("What is there?");
+    await page.locator("#send").click();
+    const error = await shownError(page, ".turn .error");
+    assert.equal(error.code, "picture-missing");
+    assert.equal(error.sentence, "There is no picture yet. Choose a picture first.");
+  });
+
+  const example = readFileSync(join(WWW, "examples", JSON.parse(readFileSync(join(WWW, "examples/examples.json"), "utf8")).examples[0].file));
+  /** @type {[string, Buffer, string, RegExp][]} */
+  const pictures = [
+    ["an empty file", Buffer.alloc(0), "picture-empty", /^The picture is empty \(0 bytes\)/],
+    ["text", Buffer.from("This is no picture at all."), "picture-undecodable", /^This file is not a picture/],
+    ["half a picture", example.subarray(0, example.length / 2), "picture-undecodable", /^This file is not a picture/],
+    ["a PNG that claims 20000 x 20000", hugePng(20_000), "picture-too-large", /^The picture has 20000 x 20000 pixels; at most 100 megapixels/],
+  ];
+  for (const [name, buffer, code, sentence] of pictures) {
+    await t.test(name, async () => {
+      await page.locator("#file").setInputFiles({ name: "x.png", mimeType: "image/png", buffer });
+      const error = page.locator("#picture-error:not([hidden])", { hasText: code });
+      await error.waitFor();
+      assert.match((await error.textContent()) ?? "", sentence);
+      // A question about it is answered with the same error, not about an older picture.
+      await page.locator("#question").fill("What is there?");
+      await page.locator("#send").click();
+      await page.locator("#turns > li").last().locator(".error:not([hidden])", { hasText: code }).waitFor();
+    });
+  }
+
+  await t.test("an empty question", async () => {
+    await givePicture(page, "example.png", example);
+    const before = await page.locator("#turns > li").count();
+    for (const question of ["", "  \n "]) {
+      await page.locator("#question").fill(question);
+      await page.locator("#send").click();
+      const error = await shownError(page, "#ask-error");
+      assert.equal(error.code, "question-empty");
+    }
+    assert.equal(await page.locator("#turns > li").count(), before, "no empty turn is kept");
+  });
+
+  await t.test("a question that is too long is cut on the left, and said", async () => {
+    await page.locator("#question").fill(`${"and ".repeat(2000)} what is there?`);
+    await page.locator("#send").click();
+    const notice = page.locator("#turns > li").last().locator(".notice:not([hidden])");
+    await notice.filter({ hasText: "longer than the model can read" }).waitFor();
+  });
+
+  assertQuiet(problems);
+});

@@ -1,0 +1,158 @@
+/**
+ * What the browser tests share: one Chromium, one server per test, and pages that fail the test
+ * on any console error, page error or unexpected request.
+ */
+import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { chromium } from "playwright-core";
+import { serve } from "../../tools/serve.mjs";
+
+export const WWW = fileURLToPath(new URL("../../www", import.meta.url));
+
+/** The shard set under test: the page's own, or the one that this variable names. */
+export const POCKET = process.env.INSTRUCTBLIP_POCKET ?? join(WWW, "pocket");
+
+/** A software GPU that every machine has; no request of the browser's own. */
+const FLAGS = [
+  "--no-sandbox",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
+const GPU = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"];
+
+/** @returns {string} the browser to drive */
+function browserPath() {
+  const known = [
+    process.env.CHROMIUM ?? "",
+    "/usr/bin/chromium",
+    "/usr/bin/chromium-browser",
+    "/usr/bin/google-chrome",
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+    "/Applications/Chromium.app/Contents/MacOS/Chromium",
+  ];
+  const found = known.find((path) => path && existsSync(path));
+  if (!found) throw new Error("No Chromium was found. Run `cargo xtask setup`, or set CHROMIUM to its path.");
+  return found;
+}
+
+/**
+ * Starts the browser.
+ *
+ * @param {{ gpu?: boolean }} [options] without a GPU, `navigator.gpu` has no adapter to give
+ */
+export async function launch({ gpu = true } = {}) {
+  // Chromium brings its own software GPU; a driver chosen for native tests would disturb it.
+  const { VK_DRIVER_FILES: _, VK_ICD_FILENAMES: __, ...env } = process.env;
+  return chromium.launch({
+    executablePath: browserPath(),
+    headless: true,
+    args: [...FLAGS, ...(gpu ? GPU : [])],
+    env: /** @type {Record<string, string>} */ (env),
+  });
+}
+
+/**
+ * A page that remembers everything that went wrong on it.
+ *
+ * @param {import("playwright-core").Browser} browser
+ * @param {import("playwright-core").BrowserContextOptions} [options]
+ */
+export async function openPage(browser, options = {}) {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
+  const page = await context.newPage();
+  page.setDefaultTimeout(180_000);
+  /** @type {string[]} */
+  const problems = [];
+  page.on("console", (message) => {
+    if (message.type() !== "error") return;
+    problems.push(`console error: ${message.text()} (${message.location().url})`);
+  });
+  page.on("pageerror", (error) => problems.push(`page error: ${error.message}`));
+  page.on("crash", () => problems.push("the page crashed"));
+  return { context, page, problems };
+}
+
+/**
+ * Fails if something was reported on the page, except what the test caused on purpose.
+ *
+ * @param {string[]} problems
+ * @param {RegExp[]} [expected]
+ */
+export function assertQuiet(problems, expected = []) {
+  const rest = problems.filter((problem) => !expected.some((pattern) => pattern.test(problem)));
+  assert.deepEqual(rest, [], "the page reported problems");
+}
+
+/**
+ * Serves the page.
+ *
+ * @param {Partial<import("../../tools/serve.mjs").Options>} [options]
+ */
+export function servePage({ mounts, ...options } = {}) {
+  const ours = { "/pocket": POCKET, ...mounts };
+  return serve({ root: WWW, mounts: process.env.INSTRUCTBLIP_DIST ? { ...ours, "/dist": process.env.INSTRUCTBLIP_DIST } : ours, ...options });
+}
+
+/**
+ * Waits until the model is ready; fails with the page's own sentence if it cannot be loaded.
+ *
+ * @param {import("playwright-core").Page} page
+ */
+export async function modelReady(page) {
+  const state = page.locator('#model-state:is([data-state="ready"], [data-state="failed"])');
+  await state.waitFor();
+  if ((await state.getAttribute("data-state")) === "ready") return;
+  throw new Error(`the model was not loaded: ${await page.locator("#model-error").textContent()}`);
+}
+
+/**
+ * Gives the page a picture, as a visitor choosing a file would, and waits until it was looked at.
+ *
+ * @param {import("playwright-core").Page} page
+ * @param {string} name
+ * @param {Buffer} buffer
+ */
+export async function givePicture(page, name, buffer) {
+  await page.locator("#file").setInputFiles({ name, mimeType: "application/octet-stream", buffer });
+  await page.locator("#picture-note", { hasText: "looked at" }).waitFor();
+}
+
+/**
+ * Asks through the form and waits for the whole answer.
+ *
+ * @param {import("playwright-core").Page} page
+ * @param {string} question
+ * @returns {Promise<{ text: string, facts: string, notice: string }>}
+ */
+export async function ask(page, question) {
+  const turns = page.locator("#turns > li");
+  const before = await turns.count();
+  await page.locator("#question").fill(question);
+  await page.locator("#send").click();
+  const turn = turns.nth(before);
+  await turn.locator(".facts:not([hidden]), .error:not([hidden])").waitFor();
+  const error = turn.locator(".error:not([hidden])");
+  if (await error.count()) throw new Error(`no answer: ${await error.textContent()}`);
+  /** @param {string} part */
+  const read = async (part) => (await turn.locator(part).textContent()) ?? "";
+  return { text: await read(".answer-text"), facts: await read(".facts"), notice: await read(".notice") };
+}
+
+/**
+ * Waits for an error's sentence on the page and returns it with its code.
+ *
+ * @param {import("playwright-core").Page} page
+ * @param {string} place selector of the element it appears in
+ */
+export async function shownError(page, place) {
+  const element = page.locator(`${place}:not([hidden])`).last();
+  await element.waitFor();
+  const code = await element.locator(".code").textContent();
+  const sentence = await element.locator("span").first().textContent();
+  return { code, sentence };
+}

@@ -1,0 +1,156 @@
+/**
+ * The page as a visitor uses it, with the pocket model: right answers, streaming, stopping, no
+ * request after loading. The expected answers were recorded from transformers on the same weights.
+ */
+import assert from "node:assert/strict";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { WWW, ask, assertQuiet, givePicture, launch, modelReady, openPage, servePage } from "./harness.mjs";
+
+const CASES = fileURLToPath(new URL("./pocket_cases.json", import.meta.url));
+/** @type {{ cases: { picture: string, question: string, answer: string, ids: number[] }[] }} */
+const { cases } = existsSync(CASES) ? JSON.parse(readFileSync(CASES, "utf8")) : { cases: [] };
+const skip = cases.length === 0 && "there is no pocket_cases.json";
+
+/** @type {import("playwright-core").Browser} */
+let browser;
+/** @type {import("../../tools/serve.mjs").Server} */
+let server;
+before(async () => {
+  browser = await launch();
+  server = await servePage();
+});
+after(async () => {
+  await browser.close();
+  await server.close();
+});
+
+test("20 questions about 5 pictures are answered as transformers does", { skip }, async () => {
+  const { context, page, problems } = await openPage(browser);
+  await page.goto(server.url);
+  await modelReady(page);
+  let shown = "";
+  let requests = server.requests.length;
+  const wrong = [];
+  for (const [at, { picture, question, answer }] of cases.entries()) {
+    if (picture !== shown) await givePicture(page, picture, readFileSync(join(WWW, picture)));
+    const found = await ask(page, question);
+    if (found.text !== answer) wrong.push({ picture, question, answer, found: found.text });
+    assert.equal(/features cached/.test(found.facts), picture === shown, "features are computed once a picture");
+    shown = picture;
+    if (at === 0) {
+      const bytes = server.requests.reduce((sum, request) => sum + request.bytes, 0);
+      console.log(`opening the page to the first answer: ${server.requests.length} requests, ${(bytes / 1e6).toFixed(2)} MB; ${found.facts}`);
+      requests = server.requests.length;
+    }
+  }
+  assert.deepEqual(wrong, []);
+  assert.equal(server.requests.length, requests, "nothing is requested after loading");
+  assertQuiet(problems);
+  await context.close();
+});
+
+test("the engine's token ids are those of transformers, and the streamed text is the answer", { skip }, async () => {
+  const { context, page, problems } = await openPage(browser);
+  await page.goto(`${server.url}?model=http://127.0.0.1:1/`); // proposes, and loads nothing
+  const pictures = Object.fromEntries(
+    [...new Set(cases.map(({ picture }) => picture))].map((picture) => [picture, [...readFileSync(join(WWW, picture))]]),
+  );
+  const found = await page.evaluate(
+    async ({ cases, pictures }) => {
+      const { Model } = await import(/** @type {any} */ ("/engine/engine.js"));
+      const model = await Model.load("/pocket/");
+      const answers = [];
+      let shown = "";
+      for (const { picture, question } of cases) {
+        if (picture !== shown) await model.setPicture(new Uint8Array(pictures[picture] ?? []));
+        shown = picture;
+        let streamed = "";
+        const answer = await model.ask(question, { onToken: (/** @type {any} */ token) => (streamed += token.text) });
+        answers.push({ ids: answer.ids, text: answer.text, streamed });
+      }
+      model.free();
+      return answers;
+    },
+    { cases, pictures },
+  );
+  const wrong = cases
+    .map(({ question, ids, answer }, at) => ({ question, answer, ids, found: found[at] }))
+    .filter(({ answer, ids, found }) => found?.text !== answer || found.streamed !== answer || found.ids.join() !== ids.join());
+  assert.deepEqual(wrong, []);
+  assertQuiet(problems);
+  await context.close();
+});
+
+test("the keyboard is enough, and Stop ends an answer", async () => {
+  const { context, page, problems } = await openPage(browser);
+  await page.goto(server.url);
+  await modelReady(page);
+  await page.locator("#examples button").first().focus();
+  await page.keyboard.press("Enter");
+  await page.locator("#picture-note", { hasText: "looked at" }).waitFor();
+  await page.locator("#question").focus();
+  await page.keyboard.type("Describe the picture in detail.");
+  await page.keyboard.press("Shift+Enter");
+  await page.keyboard.type("Please.");
+  assert.equal(await page.locator("#question").inputValue(), "Describe the picture in detail.\nPlease.");
+  await page.keyboard.press("Enter");
+  // While it answers, the button is Stop; pressing it leaves what was said so far.
+  await page.locator("#stop").click();
+  const turn = page.locator("#turns > li").first();
+  await turn.locator(".notice:not([hidden])", { hasText: "Stopped." }).waitFor();
+  assert.ok(await page.locator("#send").isVisible());
+  assert.ok(await page.locator("#question").evaluate((element) => element === document.activeElement), "focus returns to the question");
+  // The engine is not stuck.
+  const question = (await page.locator("#suggestions button").first().textContent()) ?? "";
+  await ask(page, question);
+  assertQuiet(problems);
+  await context.close();
+});
+
+test("a dropped and a pasted picture are taken", async () => {
+  const { context, page, problems } = await openPage(browser);
+  await page.goto(server.url);
+  await modelReady(page);
+  for (const type of ["drop", "paste"]) {
+    await page.evaluate(async (type) => {
+      const image = /** @type {HTMLImageElement} */ (document.querySelector("#examples img"));
+      const data = new DataTransfer();
+      data.items.add(new File([await (await fetch(image.src)).blob()], "x.png", { type: "image/png" }));
+      document.dispatchEvent(
+        type === "drop" ? new DragEvent("drop", { dataTransfer: data, cancelable: true }) : new ClipboardEvent("paste", { clipboardData: data, cancelable: true }),
+      );
+    }, type);
+    await page.locator("#picture-note", { hasText: "Looking" }).waitFor();
+    await page.locator("#picture-note", { hasText: "looked at" }).waitFor();
+  }
+  assertQuiet(problems);
+  await context.close();
+});
+
+test("the page can send nothing but requests for models", async () => {
+  const { context, page } = await openPage(browser);
+  await page.goto(server.url);
+  await modelReady(page);
+  // The policy itself must object, not a missing network.
+  const leak = () =>
+    new Promise((done) => {
+      addEventListener("securitypolicyviolation", (event) => done(event.effectiveDirective));
+      setTimeout(() => done("nothing objected"), 5000);
+      fetch("http://example.org/?secret").catch(() => {});
+    });
+  assert.equal(await page.evaluate(leak), "connect-src");
+  assert.equal(await page.workers().at(-1)?.evaluate(leak), "connect-src");
+  const image = await page.evaluate(
+    () =>
+      new Promise((done) => {
+        addEventListener("securitypolicyviolation", (event) => done(event.effectiveDirective));
+        setTimeout(() => done("nothing objected"), 5000);
+        new Image().src = "https://example.org/?secret";
+      }),
+  );
+  assert.equal(image, "img-src");
+  await context.close();
+});

@@ -1,0 +1,109 @@
+/**
+ * A shard set in memory that can be damaged on purpose. `reseal` makes lengths and hashes of the
+ * index true again, so that a lie inside a file gets past the integrity check.
+ */
+import { createHash } from "node:crypto";
+import { readFileSync, readdirSync } from "node:fs";
+import { join } from "node:path";
+
+const INDEX = "model.safetensors.index.json";
+
+/**
+ * @typedef {Record<string, { dtype: string, shape: number[], data_offsets: [number, number] }>} Header
+ * of a safetensors file
+ */
+
+export class ShardSet {
+  /** @type {Map<string, Buffer>} */
+  files = new Map();
+
+  /** @param {string} folder */
+  constructor(folder) {
+    for (const name of readdirSync(folder, { recursive: true, encoding: "utf8" })) {
+      if (/\.(json|safetensors)$/.test(name)) this.files.set(name.replaceAll("\\", "/"), readFileSync(join(folder, name)));
+    }
+  }
+
+  /** @param {string} name */
+  file(name) {
+    const bytes = this.files.get(name);
+    if (!bytes) throw new Error(`the set has no ${name}`);
+    return bytes;
+  }
+
+  /** Names of the shards, in order. */
+  get shards() {
+    return Object.keys(this.#index.metadata.shards);
+  }
+
+  /** The shard that holds a tensor whose name matches, and the name. @param {RegExp} pattern */
+  find(pattern) {
+    for (const [tensor, shard] of Object.entries(this.#index.weight_map)) {
+      if (pattern.test(tensor)) return { tensor, shard };
+    }
+    throw new Error(`no tensor matches ${pattern}`);
+  }
+
+  /**
+   * Changes a JSON file.
+   *
+   * @param {string} name
+   * @param {(value: any) => void} change
+   */
+  changeJson(name, change) {
+    const value = JSON.parse(this.file(name).toString());
+    change(value);
+    this.files.set(name, Buffer.from(JSON.stringify(value)));
+  }
+
+  /** @param {(index: any) => void} change */
+  changeIndex(change) {
+    this.changeJson(INDEX, change);
+  }
+
+  /**
+   * Rewrites a shard's header and keeps its data.
+   *
+   * @param {string} shard
+   * @param {(header: Header) => Header | void} change
+   */
+  changeHeader(shard, change) {
+    const bytes = this.file(shard);
+    const end = 8 + Number(bytes.readBigUInt64LE(0));
+    const header = JSON.parse(bytes.toString("utf8", 8, end));
+    const json = Buffer.from(JSON.stringify(change(header) ?? header));
+    const length = Buffer.alloc(8);
+    length.writeBigUInt64LE(BigInt(json.length));
+    this.reseal(shard, Buffer.concat([length, json, bytes.subarray(end)]));
+  }
+
+  /**
+   * Replaces a shard's bytes and makes the index true for them.
+   *
+   * @param {string} shard
+   * @param {Buffer} bytes
+   */
+  reseal(shard, bytes) {
+    this.files.set(shard, bytes);
+    const sha256 = createHash("sha256").update(bytes).digest("hex");
+    this.changeIndex((index) => {
+      const entry = index.metadata.shards[shard];
+      Object.assign(entry, { bytes: bytes.length, sha256 });
+    });
+  }
+
+  /**
+   * A hook for the server: answers requests below `/faulty/` from this set.
+   *
+   * @type {import("../../tools/serve.mjs").Hook}
+   */
+  hook = ({ path }) => {
+    if (!path.startsWith("/faulty/")) return undefined;
+    const body = this.files.get(path.slice("/faulty/".length));
+    return body ? { body } : { status: 404, body: "No such file.\n" };
+  };
+
+  get #index() {
+    return JSON.parse(this.file(INDEX).toString());
+  }
+}

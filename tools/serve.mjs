@@ -1,0 +1,196 @@
+/**
+ * A static file server for the page: Node's own http, no packages.
+ *
+ * From the command line it serves a folder, on the loopback interface unless told otherwise:
+ *
+ *     node tools/serve.mjs [--root www] [--mount /model=FOLDER]... [--port 8080] [--host 127.0.0.1]
+ *
+ * Tests import `serve` and give it a `hook` that may answer a request in the server's place, to
+ * inject faults; every request is kept in `requests`.
+ */
+import { createReadStream } from "node:fs";
+import { stat } from "node:fs/promises";
+import { createServer } from "node:http";
+import { extname, resolve, sep } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+
+/** @type {Record<string, string>} */
+const TYPES = {
+  ".css": "text/css; charset=utf-8",
+  ".gif": "image/gif",
+  ".html": "text/html; charset=utf-8",
+  ".ico": "image/x-icon",
+  ".jpeg": "image/jpeg",
+  ".jpg": "image/jpeg",
+  ".js": "text/javascript; charset=utf-8",
+  ".json": "application/json; charset=utf-8",
+  ".mjs": "text/javascript; charset=utf-8",
+  ".png": "image/png",
+  ".safetensors": "application/octet-stream",
+  ".svg": "image/svg+xml",
+  ".txt": "text/plain; charset=utf-8",
+  ".wasm": "application/wasm",
+  ".webp": "image/webp",
+};
+
+/**
+ * @typedef {object} Served One finished or running request.
+ * @property {string} method
+ * @property {string} path with its query
+ * @property {number} status
+ * @property {number} bytes of the body sent
+ *
+ * @typedef {{ status?: number, headers?: Record<string, string>, body?: string | Uint8Array, never?: boolean }} Reply
+ * `never` keeps the request open without an answer.
+ *
+ * @typedef {(request: { method: string, path: string, file: string | null }) => Reply | null | undefined | Promise<Reply | null | undefined>} Hook
+ * `path` is decoded and has no query; `file` is the file that would be sent.
+ *
+ * @typedef {object} Options
+ * @property {string} root the folder served at `/`
+ * @property {Record<string, string>} [mounts] folders served elsewhere, such as `{ "/model": "/data/set" }`
+ * @property {number} [port] 0 takes a free one
+ * @property {string} [host]
+ * @property {Hook} [hook]
+ *
+ * @typedef {object} Server
+ * @property {string} url of the root, with a slash at its end
+ * @property {number} port
+ * @property {Served[]} requests
+ * @property {() => Promise<void>} close
+ */
+
+/**
+ * The file that a request's path names, or null if it names none inside the served folders.
+ *
+ * @param {string} path decoded
+ * @param {string} root
+ * @param {Record<string, string>} mounts
+ * @returns {string | null}
+ */
+export function fileOf(path, root, mounts) {
+  let folder = root;
+  let rest = path;
+  for (const [prefix, target] of Object.entries(mounts)) {
+    if (path.startsWith(`${prefix}/`)) [folder, rest] = [target, path.slice(prefix.length)];
+  }
+  if (rest.includes("\0") || rest.includes("\\")) return null;
+  const base = resolve(folder);
+  const file = resolve(base, `.${rest.endsWith("/") ? `${rest}index.html` : rest}`);
+  return file.startsWith(base + sep) ? file : null;
+}
+
+/**
+ * Starts a server.
+ *
+ * @param {Options} options
+ * @returns {Promise<Server>}
+ */
+export async function serve(options) {
+  const { root, mounts = {}, port = 0, host = "127.0.0.1", hook } = options;
+  /** @type {Served[]} */
+  const requests = [];
+
+  /**
+   * @param {import("node:http").IncomingMessage} request
+   * @param {import("node:http").ServerResponse} response
+   */
+  async function answer(request, response) {
+    const method = request.method ?? "GET";
+    const raw = request.url ?? "/";
+    /** @type {Served} */
+    const served = { method, path: raw, status: 0, bytes: 0 };
+    requests.push(served);
+    /** @param {number} status @param {Record<string, string | number>} headers @param {string | Uint8Array} body */
+    const send = (status, headers, body) => {
+      served.status = status;
+      served.bytes = method === "HEAD" ? 0 : Buffer.byteLength(body);
+      response.writeHead(status, {
+        "cache-control": "no-cache",
+        "x-content-type-options": "nosniff",
+        "content-length": Buffer.byteLength(body),
+        ...headers,
+      });
+      response.end(method === "HEAD" ? undefined : body);
+    };
+    const text = { "content-type": "text/plain; charset=utf-8" };
+    if (method !== "GET" && method !== "HEAD") return send(405, text, "Only GET and HEAD.\n");
+    let path;
+    try {
+      path = decodeURIComponent(raw.split(/[?#]/, 1)[0] ?? "/");
+    } catch {
+      return send(400, text, "A malformed path.\n");
+    }
+    const file = fileOf(path, root, mounts);
+    const reply = await hook?.({ method, path, file });
+    if (reply?.never) return;
+    const type = TYPES[extname(file ?? path)] ?? "application/octet-stream";
+    if (reply) return send(reply.status ?? 200, { "content-type": type, ...reply.headers }, reply.body ?? "");
+    const found = file === null ? null : await stat(file).catch(() => null);
+    if (file === null || !found?.isFile()) return send(404, text, "No such file.\n");
+    served.status = 200;
+    served.bytes = method === "HEAD" ? 0 : found.size;
+    response.writeHead(200, {
+      "content-type": type,
+      "content-length": found.size,
+      // A shard's name holds its hash, so it never changes.
+      "cache-control": /-[0-9a-f]{16}\.safetensors$/.test(file) ? "max-age=31536000, immutable" : "no-cache",
+      "x-content-type-options": "nosniff",
+    });
+    if (method === "HEAD") return void response.end();
+    createReadStream(file)
+      .on("error", () => response.destroy())
+      .pipe(response);
+  }
+
+  const server = createServer((request, response) => {
+    answer(request, response).catch((error) => {
+      console.error(error);
+      response.destroy();
+    });
+  });
+  await new Promise((done, failed) => {
+    server.once("error", failed);
+    server.listen(port, host, () => done(undefined));
+  });
+  const address = server.address();
+  const bound = typeof address === "object" && address ? address.port : port;
+  return {
+    url: `http://${host.includes(":") ? `[${host}]` : host}:${bound}/`,
+    port: bound,
+    requests,
+    close: () =>
+      new Promise((done) => {
+        server.close(() => done());
+        server.closeAllConnections();
+      }),
+  };
+}
+
+async function main() {
+  const { values } = parseArgs({
+    options: {
+      root: { type: "string", default: fileURLToPath(new URL("../www", import.meta.url)) },
+      mount: { type: "string", multiple: true, default: [] },
+      port: { type: "string", default: "8080" },
+      host: { type: "string", default: "127.0.0.1" },
+    },
+  });
+  const mounts = Object.fromEntries(
+    values.mount.map((mount) => {
+      const at = mount.indexOf("=");
+      if (at < 2 || !mount.startsWith("/")) throw new Error(`--mount ${mount}: give /name=FOLDER`);
+      return [mount.slice(0, at), mount.slice(at + 1)];
+    }),
+  );
+  const server = await serve({ root: values.root, mounts, port: Number(values.port), host: values.host });
+  console.log(server.url);
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  main().catch((error) => {
+    console.error(error instanceof Error ? error.message : error);
+    process.exit(1);
+  });
+}

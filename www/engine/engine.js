@@ -1,0 +1,169 @@
+/**
+ * The model as the page sees it: the interface of the wasm `Model`, over a worker.
+ *
+ * Every `Model.load` starts a worker of its own, so that a new model begins with fresh wasm
+ * memory and a fresh GPU device, and `free` gives everything back by ending the worker.
+ */
+import { InstructBlipError, fromPlain } from "./errors.js";
+
+/** @typedef {import("./protocol.js").Progress} Progress */
+/** @typedef {import("./protocol.js").TokenEvent} TokenEvent */
+
+/**
+ * @typedef {object} Waiting
+ * @property {(value: any) => void} resolve
+ * @property {(error: Error) => void} reject
+ * @property {((value: any) => void) | undefined} onEvent
+ */
+
+/**
+ * Starts the worker through a `blob:` address. Such a worker inherits the page's
+ * Content-Security-Policy (one with an address of its own does not), and it may be started by a
+ * page of another origin than these files.
+ *
+ * @returns {Worker}
+ */
+function startWorker() {
+  const address = new URL("./worker.js", import.meta.url).href;
+  const source = new Blob([`import ${JSON.stringify(address)};`], { type: "text/javascript" });
+  const blob = URL.createObjectURL(source);
+  const worker = new Worker(blob, { type: "module", name: "instructblip" });
+  // The address is needed until the worker has read it; its first message proves that it has.
+  worker.addEventListener("message", () => URL.revokeObjectURL(blob), { once: true });
+  return worker;
+}
+
+/** A loaded model. Make one with {@link Model.load}. */
+export class Model {
+  #worker = startWorker();
+  /** @type {Map<number, Waiting>} */
+  #waiting = new Map();
+  #nextId = 1;
+  /** @type {Error | undefined} */
+  #gone;
+  /** @type {(error: InstructBlipError) => void} */
+  #resolveLost = () => {};
+
+  /** What was loaded. @type {import("./protocol.js").ModelInfo} */
+  info = { name: "", format: "", parameters: 0, bytes: 0 };
+
+  /** Settles, with the reason, when the engine is gone: GPU lost, or an internal error. */
+  lost = /** @type {Promise<InstructBlipError>} */ (
+    new Promise((resolve) => (this.#resolveLost = resolve))
+  );
+
+  constructor() {
+    this.#worker.addEventListener("message", (event) => this.#receive(event.data));
+    this.#worker.addEventListener("error", (event) => {
+      event.preventDefault();
+      const what = event.message || "its worker did not start";
+      this.#end(new InstructBlipError("internal", `Internal error: ${what}. Please report it.`));
+    });
+  }
+
+  /**
+   * Fetches a shard set and prepares it on the GPU.
+   *
+   * @param {string | URL} url the folder that holds `config.json` and the shards
+   * @param {{ onProgress?: (progress: Progress) => void, signal?: AbortSignal, cache?: boolean }} [options]
+   * @returns {Promise<Model>}
+   */
+  static async load(url, options = {}) {
+    const model = new Model();
+    const address = new URL(url, document.baseURI).href;
+    try {
+      const call = { call: /** @type {const} */ ("load"), url: address, cache: options.cache ?? true };
+      model.info = await model.#request(call, options.signal, options.onProgress);
+      return model;
+    } catch (error) {
+      model.free();
+      throw error;
+    }
+  }
+
+  /**
+   * Gives the model a picture (the bytes of its file) and computes its features.
+   *
+   * @param {Uint8Array} bytes
+   * @param {AbortSignal} [signal]
+   * @returns {Promise<import("./protocol.js").PictureInfo>}
+   */
+  setPicture(bytes, signal) {
+    return this.#request({ call: "setPicture", bytes }, signal);
+  }
+
+  /**
+   * Asks about the picture.
+   *
+   * @param {string} question
+   * @param {import("./protocol.js").AskOptions & { signal?: AbortSignal, onToken?: (token: TokenEvent) => void }} [options]
+   * @returns {Promise<import("./protocol.js").Answer>}
+   */
+  ask(question, options = {}) {
+    const { signal, onToken, ...rest } = options;
+    return this.#request({ call: "ask", question, options: rest }, signal, onToken);
+  }
+
+  /**
+   * Compares the loaded model with a golden file of the reference implementation.
+   *
+   * @param {Uint8Array} golden
+   * @param {string} [name] of the file, for messages
+   * @returns {Promise<any>}
+   */
+  verify(golden, name) {
+    return this.#request({ call: "verify", golden, name });
+  }
+
+  /** Ends the worker; everything it held, on the GPU too, is given back. */
+  free() {
+    this.#worker.terminate();
+    this.#fail(new InstructBlipError("cancelled", "Cancelled."));
+  }
+
+  /**
+   * @param {any} call
+   * @param {AbortSignal} [signal]
+   * @param {(value: any) => void} [onEvent]
+   * @returns {Promise<any>}
+   */
+  #request(call, signal, onEvent) {
+    if (this.#gone) return Promise.reject(this.#gone);
+    if (signal?.aborted) return Promise.reject(new InstructBlipError("cancelled", "Cancelled."));
+    const id = this.#nextId++;
+    const cancel = () => this.#worker.postMessage({ cancel: id });
+    signal?.addEventListener("abort", cancel);
+    return new Promise((resolve, reject) => {
+      this.#waiting.set(id, { resolve, reject, onEvent });
+      this.#worker.postMessage({ ...call, id });
+    }).finally(() => signal?.removeEventListener("abort", cancel));
+  }
+
+  /** @param {import("./protocol.js").FromWorker} message */
+  #receive(message) {
+    if (message.event === "lost") return this.#end(fromPlain(message.error));
+    const waiting = this.#waiting.get(message.id);
+    if (!waiting) return;
+    if (message.event === "progress" || message.event === "token") {
+      waiting.onEvent?.(message.value);
+      return;
+    }
+    this.#waiting.delete(message.id);
+    if (message.event === "result") waiting.resolve(message.value);
+    else waiting.reject(fromPlain(message.error));
+  }
+
+  /** @param {InstructBlipError} error */
+  #end(error) {
+    this.#worker.terminate();
+    this.#resolveLost(error);
+    this.#fail(error);
+  }
+
+  /** @param {Error} error */
+  #fail(error) {
+    this.#gone ??= error;
+    for (const waiting of this.#waiting.values()) waiting.reject(this.#gone);
+    this.#waiting.clear();
+  }
+}

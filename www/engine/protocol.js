@@ -1,0 +1,88 @@
+/**
+ * The messages between the page and its worker, and the values they carry.
+ *
+ * This file holds types only; `engine.js` (page side) and `worker.js` (worker side) import them.
+ * The values of `load`, `setPicture` and `ask` have the same names in Rust (`src/web/`).
+ *
+ * @typedef {object} Progress How far loading has come.
+ * @property {"manifest" | "download" | "upload" | "ready"} phase
+ * @property {number} loaded bytes of shards that have arrived, from the network or the cache
+ * @property {number} total bytes of all shards
+ * @property {number} fromCache bytes of shards that came out of the browser's cache
+ * @property {number} bytesPerSecond of the network, over the last seconds
+ * @property {number | null} secondsLeft null while it cannot be told
+ * @property {string | null} warning something the visitor should know, such as a full disk
+ *
+ * @typedef {object} ModelInfo
+ * @property {string} name
+ * @property {string} format how the weights are packed, such as `q4`
+ * @property {number} parameters
+ * @property {number} bytes of all shards
+ *
+ * @typedef {object} PictureInfo
+ * @property {number} width of the picture as a person sees it
+ * @property {number} height
+ * @property {number} preprocessMs spent on decoding and resizing it
+ * @property {number} visionMs spent on its features
+ *
+ * @typedef {object} TokenEvent
+ * @property {number} id
+ * @property {string} text newly settled text, may be empty
+ * @property {number} milliseconds since the question was asked
+ *
+ * @typedef {object} Statistics
+ * @property {number} timeToFirstTokenMs
+ * @property {number} tokensPerSecond
+ * @property {number} tokens
+ * @property {number} visionMs
+ * @property {number} qformerMs
+ * @property {number} encoderMs
+ * @property {boolean} visionCached whether the picture's features were there already
+ *
+ * @typedef {object} Answer
+ * @property {string} text
+ * @property {number[]} ids
+ * @property {boolean} truncatedQuestion whether the question's beginning was cut off
+ * @property {boolean} stopped whether it was stopped, or reached its limit, before its end
+ * @property {Statistics} statistics
+ *
+ * @typedef {object} AskOptions
+ * @property {number} [maxNewTokens]
+ * @property {number} [minLength]
+ *
+ * @typedef {object} PlainError An error as it crosses between worker and page.
+ * @property {string} code
+ * @property {string} message
+ *
+ * What the page asks of the worker. `id` names the request in everything that belongs to it.
+ * @typedef {{ id: number, call: "load", url: string, cache: boolean }} LoadCall
+ * @typedef {{ id: number, call: "setPicture", bytes: Uint8Array }} SetPictureCall
+ * @typedef {{ id: number, call: "ask", question: string, options: AskOptions }} AskCall
+ * @typedef {{ id: number, call: "verify", golden: Uint8Array, name: string | undefined }} VerifyCall
+ * @typedef {LoadCall | SetPictureCall | AskCall | VerifyCall} Call
+ * @typedef {{ cancel: number }} Cancel
+ * @typedef {Call | Cancel} ToWorker
+ *
+ * What the worker tells the page. `lost` belongs to no request: the engine is gone.
+ * @typedef {{ id: number, event: "result", value: any }} ResultEvent
+ * @typedef {{ id: number, event: "error", error: PlainError }} ErrorEvent
+ * @typedef {{ id: number, event: "progress", value: Progress }} ProgressEvent
+ * @typedef {{ id: number, event: "token", value: TokenEvent }} TokenMessage
+ * @typedef {{ event: "lost", error: PlainError }} LostEvent
+ * @typedef {ResultEvent | ErrorEvent | ProgressEvent | TokenMessage | LostEvent} FromWorker
+ *
+ * The class that `wasm-bindgen` exports, as the worker sees it.
+ * @typedef {object} WasmModel
+ * @property {ModelInfo} info
+ * @property {(bytes: Uint8Array, signal?: AbortSignal) => Promise<PictureInfo>} setPicture
+ * @property {(question: string, options: AskOptions & { signal?: AbortSignal, onToken?: (token: TokenEvent) => void }) => Promise<Answer>} ask
+ * @property {(golden: Uint8Array, name?: string) => Promise<any>} verify
+ * @property {Promise<PlainError>} lost settles when the GPU device is lost
+ * @property {() => void} free
+ *
+ * @typedef {object} WasmModule
+ * @property {() => Promise<unknown>} default
+ * @property {{ load(url: string, options: { onProgress?: (progress: Progress) => void, signal?: AbortSignal, cache?: boolean }): Promise<WasmModel> }} Model
+ */
+
+export {};

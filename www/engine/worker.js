@@ -1,0 +1,129 @@
+/**
+ * The dedicated worker: owns the wasm module, the GPU device and the weights.
+ *
+ * In: the calls of `protocol.js`, answered one at a time in the order they came. Out: results,
+ * errors, progress and tokens. A GPUDevice cannot be handed to another thread, so everything
+ * that touches it lives here and the page never blocks.
+ *
+ * A wasm trap (a Rust panic) leaves the module in an unknown state and its promises pending for
+ * ever; the trap surfaces as an uncaught error of the worker. It ends the engine: every open
+ * request fails with `internal`, and the page starts a new worker.
+ */
+import { plainError } from "./errors.js";
+
+/** @typedef {import("./protocol.js").Call} Call */
+/** @typedef {import("./protocol.js").PlainError} PlainError */
+
+/** @type {Map<number, AbortController>} */
+const open = new Map();
+/** @type {import("./protocol.js").WasmModel | undefined} */
+let model;
+/** @type {PlainError | undefined} */
+let dead;
+/** @type {Promise<unknown>} */
+let queue = Promise.resolve();
+
+/** @param {import("./protocol.js").FromWorker} message */
+function post(message) {
+  self.postMessage(message);
+}
+
+/**
+ * Ends the engine: fails what is open and says so.
+ *
+ * @param {PlainError} error
+ */
+function die(error) {
+  if (dead) return;
+  dead = error;
+  for (const id of open.keys()) post({ id, event: "error", error });
+  open.clear();
+  post({ event: "lost", error });
+}
+
+/** @param {unknown} thrown */
+function trapped(thrown) {
+  // The panic hook in src/web/panic.rs leaves its message here before the trap.
+  const panic = /** @type {{ instructBlipPanic?: string }} */ (/** @type {unknown} */ (globalThis)).instructBlipPanic;
+  const error = plainError(new Error(panic ?? (thrown instanceof Error ? thrown.message : String(thrown))));
+  // A lost device may make the code panic before the loss itself is reported: let that come first.
+  setTimeout(() => die(error), 200);
+}
+
+/**
+ * @param {Call & { call: "load" }} call
+ * @param {AbortSignal} signal
+ */
+async function load(call, signal) {
+  /** @type {string} */
+  const address = new URL("../dist/instructblip_web.js", import.meta.url).href;
+  /** @type {import("./protocol.js").WasmModule} */
+  const module = await import(address);
+  await module.default();
+  model = await module.Model.load(call.url, {
+    cache: call.cache,
+    signal,
+    onProgress: (value) => post({ id: call.id, event: "progress", value }),
+  });
+  model.lost.then(die);
+  const { name, format, parameters, bytes } = model.info;
+  return { name, format, parameters, bytes };
+}
+
+/**
+ * @param {Call} call
+ * @param {AbortSignal} signal
+ * @returns {Promise<any>}
+ */
+function perform(call, signal) {
+  if (call.call === "load") return load(call, signal);
+  if (!model) throw new Error(`${call.call} before load`);
+  switch (call.call) {
+    case "setPicture":
+      return model.setPicture(call.bytes, signal);
+    case "ask":
+      return model.ask(call.question, {
+        ...call.options,
+        signal,
+        onToken: (value) => post({ id: call.id, event: "token", value }),
+      });
+    case "verify":
+      return model.verify(call.golden, call.name);
+  }
+}
+
+/** @param {Call} call */
+async function answer(call) {
+  const controller = open.get(call.id);
+  if (!controller) return; // failed by `die` while it waited
+  try {
+    controller.signal.throwIfAborted();
+    const value = await perform(call, controller.signal);
+    if (open.delete(call.id)) post({ id: call.id, event: "result", value });
+  } catch (thrown) {
+    if (thrown instanceof WebAssembly.RuntimeError) trapped(thrown);
+    else if (open.delete(call.id)) post({ id: call.id, event: "error", error: plainError(thrown) });
+  }
+}
+
+self.addEventListener("message", (/** @type {MessageEvent<import("./protocol.js").ToWorker>} */ event) => {
+  const message = event.data;
+  if ("cancel" in message) {
+    open.get(message.cancel)?.abort();
+    return;
+  }
+  if (dead) {
+    post({ id: message.id, event: "error", error: dead });
+    return;
+  }
+  open.set(message.id, new AbortController());
+  queue = queue.then(() => answer(message));
+});
+self.addEventListener("error", (event) => {
+  event.preventDefault();
+  trapped(event.error ?? event.message);
+});
+self.addEventListener("unhandledrejection", (event) => {
+  event.preventDefault();
+  trapped(event.reason);
+});

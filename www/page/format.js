@@ -1,0 +1,43 @@
+/** Figures for people: bytes, durations, rates. */
+
+/**
+ * @param {number} bytes
+ * @returns {string} such as `9.4 MB` (decimal units, as browsers show downloads)
+ */
+export function bytes(bytes) {
+  if (bytes < 1e6) return `${Math.round(bytes / 1e3)}\u00a0kB`;
+  if (bytes < 1e9) return `${(bytes / 1e6).toFixed(bytes < 1e8 ? 1 : 0)}\u00a0MB`;
+  return `${(bytes / 1e9).toFixed(2)}\u00a0GB`;
+}
+
+/**
+ * @param {number} milliseconds
+ * @returns {string} such as `0.42 s` or `310 ms`
+ */
+export function duration(milliseconds) {
+  if (milliseconds < 1) return "under 1 ms";
+  if (milliseconds < 995) return `${Math.round(milliseconds)}\u00a0ms`;
+  if (milliseconds < 9950) return `${(milliseconds / 1e3).toFixed(1)}\u00a0s`;
+  return countdown(milliseconds / 1e3);
+}
+
+/**
+ * @param {number} seconds
+ * @returns {string} such as `4 s`, `3 min 20 s`, `1 h 05 min`
+ */
+export function countdown(seconds) {
+  const whole = Math.max(1, Math.round(seconds));
+  if (whole < 60) return `${whole}\u00a0s`;
+  if (whole < 3600) return `${Math.floor(whole / 60)} min ${String(whole % 60).padStart(2, "0")} s`;
+  return `${Math.floor(whole / 3600)} h ${String(Math.floor((whole % 3600) / 60)).padStart(2, "0")} min`;
+}
+
+/**
+ * @param {number} count
+ * @returns {string} such as `4.0 billion` or `2.6 million`
+ */
+export function parameters(count) {
+  if (count >= 1e9) return `${(count / 1e9).toFixed(1)} billion`;
+  if (count >= 1e6) return `${(count / 1e6).toFixed(1)} million`;
+  return `${Math.round(count / 1e3)} thousand`;
+}

@@ -1,0 +1,187 @@
+/**
+ * The model's panel: which model is loaded, its loading bar with Cancel, and the picker.
+ *
+ * In: `onLoad(url, name)` when the visitor asks for a model, `onCancel()` while one loads.
+ * Out: methods that show each state.
+ */
+import { byId, showError } from "./dom.js";
+import * as format from "./format.js";
+
+/** The shards' cache; the same name as in src/web/cache.rs. */
+const CACHE = "instructblip-shards";
+
+/** @typedef {import("../engine/protocol.js").Progress} Progress */
+/** @typedef {import("../engine/protocol.js").PlainError} PlainError */
+
+export class ModelPanel {
+  #name = byId("model-name", HTMLElement);
+  #state = byId("model-state", HTMLElement);
+  #change = byId("model-change", HTMLButtonElement);
+  #loading = byId("loading", HTMLElement);
+  #bar = byId("loading-bar", HTMLProgressElement);
+  #text = byId("loading-text", HTMLElement);
+  #warning = byId("model-warning", HTMLElement);
+  #error = byId("model-error", HTMLElement);
+  #again = byId("model-again", HTMLButtonElement);
+  #picker = byId("model-picker", HTMLFormElement);
+  #url = byId("model-url", HTMLInputElement);
+  #cacheNote = byId("cache-note", HTMLElement);
+  /** @type {string} */
+  #loadedName = "";
+  /** Announced to screen readers at every tenth only. */
+  #announced = -1;
+
+  /** @param {{ onLoad: (url: string) => void, onCancel: () => void, onAgain: () => void }} handlers */
+  constructor(handlers) {
+    byId("loading-cancel", HTMLButtonElement).addEventListener("click", handlers.onCancel);
+    this.#again.addEventListener("click", handlers.onAgain);
+    this.#change.addEventListener("click", () => this.#openPicker(this.#picker.hidden));
+    byId("model-pick-cancel", HTMLButtonElement).addEventListener("click", () => {
+      this.#openPicker(false);
+      this.#change.focus();
+    });
+    this.#url.addEventListener("focus", () => (byId("model-other", HTMLInputElement).checked = true));
+    this.#picker.addEventListener("submit", (event) => {
+      event.preventDefault();
+      const other = byId("model-other", HTMLInputElement).checked;
+      const url = other ? this.#url.value.trim() : "./pocket/";
+      if (!url) return this.#url.focus();
+      this.#openPicker(false);
+      this.#change.focus();
+      handlers.onLoad(url);
+    });
+    byId("cache-clear", HTMLButtonElement).addEventListener("click", () => void this.#clearCache());
+  }
+
+  /**
+   * Opens the picker with an address filled in: a link proposes a model, a person decides.
+   *
+   * @param {string} url
+   */
+  propose(url) {
+    this.#url.value = url;
+    byId("model-other", HTMLInputElement).checked = true;
+    this.#name.textContent = "No model yet";
+    this.#openPicker(true);
+  }
+
+  /** @param {string} url */
+  startLoading(url) {
+    this.#loadedName = nameOf(url);
+    this.#announced = -1;
+    this.#name.textContent = this.#loadedName;
+    this.#state.textContent = "loading";
+    this.#state.dataset.state = "loading";
+    this.#loading.hidden = false;
+    this.#bar.removeAttribute("value");
+    this.#text.textContent = "Reading the model's description …";
+    this.#again.hidden = true;
+    showError(this.#error, null);
+    this.#warn(null);
+  }
+
+  /** @param {Progress} progress */
+  progress(progress) {
+    const { phase, loaded, total } = progress;
+    if (progress.warning) this.#warn(progress.warning);
+    if (phase === "manifest" || total === 0) return;
+    this.#bar.max = total;
+    this.#bar.value = loaded;
+    const parts = [`${format.bytes(loaded)} of ${format.bytes(total)}`];
+    if (phase === "download") {
+      if (progress.bytesPerSecond > 0) parts.push(`${format.bytes(progress.bytesPerSecond)}/s`);
+      if (progress.secondsLeft !== null && loaded < total) {
+        parts.push(`${format.countdown(progress.secondsLeft)} left`);
+      }
+    } else {
+      parts.push("preparing the GPU");
+    }
+    if (progress.fromCache > 0) parts.push(`${format.bytes(progress.fromCache)} from this browser’s cache`);
+    this.#text.textContent = parts.join(" · ");
+    const tenth = Math.floor((10 * loaded) / total);
+    if (tenth > this.#announced) {
+      this.#announced = tenth;
+      this.#state.textContent = tenth === 0 ? "loading" : `loading, ${tenth * 10} %`;
+    }
+  }
+
+  /** @param {import("../engine/protocol.js").ModelInfo} info */
+  ready(info) {
+    this.#loading.hidden = true;
+    const facts = [info.format, `${format.parameters(info.parameters)} parameters`, format.bytes(info.bytes)];
+    this.#name.textContent = info.name || this.#loadedName;
+    this.#state.textContent = `ready · ${facts.join(" · ")}`;
+    this.#state.dataset.state = "ready";
+  }
+
+  /**
+   * @param {PlainError} error
+   * @param {boolean} again whether loading it again may help
+   */
+  failed(error, again) {
+    this.#loading.hidden = true;
+    this.#state.textContent = error.code === "cancelled" ? "not loaded" : "could not be loaded";
+    this.#state.dataset.state = "failed";
+    showError(this.#error, error.code === "cancelled" ? null : error);
+    this.#again.hidden = !again;
+  }
+
+  /**
+   * The engine went away and is being rebuilt; the sentence stays while that happens.
+   *
+   * @param {PlainError} error
+   */
+  lost(error) {
+    showError(this.#error, error);
+  }
+
+  /** @param {boolean} open */
+  #openPicker(open) {
+    this.#picker.hidden = !open;
+    this.#change.setAttribute("aria-expanded", String(open));
+    if (!open) return;
+    this.#picker.querySelector("input")?.focus();
+    void this.#showCache();
+  }
+
+  /** @param {string | null} warning */
+  #warn(warning) {
+    this.#warning.hidden = warning === null;
+    this.#warning.textContent = warning ?? "";
+  }
+
+  async #showCache() {
+    const has = "caches" in self && (await caches.has(CACHE).catch(() => false));
+    const usage = has ? ((await navigator.storage?.estimate?.())?.usage ?? 0) : 0;
+    this.#cacheNote.textContent = has
+      ? `Models are kept in this browser’s storage${usage ? ` (about ${format.bytes(usage)})` : ""}.`
+      : "No model is stored in this browser.";
+    byId("cache-clear", HTMLButtonElement).hidden = !has;
+  }
+
+  async #clearCache() {
+    await caches.delete(CACHE).catch(() => false);
+    await this.#showCache();
+    this.#picker.querySelector("input")?.focus();
+  }
+}
+
+/**
+ * The last folder of an address, for want of a better name until the model tells its own.
+ *
+ * @param {string} url
+ * @returns {string}
+ */
+function nameOf(url) {
+  const folders = new URL(url, document.baseURI).pathname.split("/").filter(Boolean);
+  return decodeURIComponentSafely(folders.at(-1) ?? "model");
+}
+
+/** @param {string} text */
+function decodeURIComponentSafely(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}

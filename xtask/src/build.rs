@@ -1,0 +1,116 @@
+//! `cargo xtask build`: the crate as a wasm module with its JavaScript glue, in `www/dist`.
+//!
+//! 1. `cargo rustc --crate-type cdylib`: LTO is ignored for a library of several crate types, so
+//!    the cdylib is asked for alone. Profile `web`: opt-level z and LTO, a fifth of the size of
+//!    the release profile.
+//! 2. wasm-bindgen, as a library.
+//! 3. wasm-opt, which is part of the build and not a finish: without it a launch takes several
+//!    times as long. The features are named, since `--all-features` emits what browsers reject.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+use anyhow::{Context, Result};
+use wasm_bindgen_cli_support::Bindgen;
+
+use crate::tools;
+
+/// The name of the module and of its files.
+const NAME: &str = "instructblip_web";
+
+const FEATURES: [&str; 6] = [
+    "--enable-bulk-memory",
+    "--enable-multivalue",
+    "--enable-mutable-globals",
+    "--enable-nontrapping-float-to-int",
+    "--enable-reference-types",
+    "--enable-sign-ext",
+];
+
+#[derive(clap::Args, Default)]
+pub struct Args {
+    /// Optimise for size and speed (the default)
+    #[arg(long, conflicts_with = "dev")]
+    release: bool,
+    /// Build faster: no LTO, little wasm-opt; larger and slower, for work on the page
+    #[arg(long)]
+    dev: bool,
+}
+
+/// Builds, if anything changed, and prints the sizes.
+pub fn run(args: &Args) -> Result<()> {
+    let module = compile(args.dev)?;
+    let dist = tools::root().join("www/dist");
+    let stamp_file = module.with_extension("page-stamp");
+    let stamp = stamp(&module, args.dev)?;
+    let old = fs::read_to_string(&stamp_file).unwrap_or_default();
+    let built = dist.join(format!("{NAME}_bg.wasm"));
+    match old.strip_prefix(&stamp) {
+        Some(sizes) if built.exists() => println!("www/dist is up to date: {sizes}"),
+        _ => {
+            bind(&module, &dist, args.dev)?;
+            let sizes = sizes(&built)?;
+            println!("www/dist: {sizes}");
+            fs::write(&stamp_file, format!("{stamp}{sizes}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// The module as rustc leaves it.
+fn compile(dev: bool) -> Result<PathBuf> {
+    let target = tools::root().join("target/web");
+    let mut cargo = tools::cargo();
+    cargo.args(["rustc", "--locked", "--lib", "--crate-type", "cdylib"]);
+    cargo.args(["--target", "wasm32-unknown-unknown", "--profile", "web"]);
+    cargo.arg("--target-dir").arg(&target);
+    if dev {
+        cargo.args(["--config", "profile.web.lto=false"]);
+        cargo.args(["--config", "profile.web.codegen-units=16"]);
+    }
+    tools::run(&mut cargo)?;
+    Ok(target.join(format!("wasm32-unknown-unknown/web/{NAME}.wasm")))
+}
+
+/// What tells whether `www/dist` was made from this module in this way.
+fn stamp(module: &Path, dev: bool) -> Result<String> {
+    let metadata = fs::metadata(module).with_context(|| module.display().to_string())?;
+    let time = metadata.modified()?.duration_since(UNIX_EPOCH)?.as_nanos();
+    Ok(format!("{} {time} dev={dev}\n", metadata.len()))
+}
+
+fn bind(module: &Path, dist: &Path, dev: bool) -> Result<()> {
+    let bound = tools::root().join("target/web/bindgen");
+    let mut bindgen = Bindgen::new();
+    bindgen.input_path(module).out_name(NAME);
+    bindgen.web(true)?.typescript(true).remove_producers_section(true);
+    bindgen.generate(&bound)?;
+
+    let wasm_opt = tools::npm_file("binaryen/bin/wasm-opt")?;
+    let wasm = format!("{NAME}_bg.wasm");
+    let optimised = bound.join("optimised.wasm");
+    let mut node = tools::node()?;
+    node.arg("--stack-size=4000").arg(wasm_opt);
+    node.arg(if dev { "-O1" } else { "-Oz" }).args(FEATURES);
+    node.arg(bound.join(&wasm)).arg("-o").arg(&optimised);
+    println!("wasm-opt ...");
+    tools::run(&mut node)?;
+
+    fs::create_dir_all(dist)?;
+    for file in [format!("{NAME}.js"), format!("{NAME}.d.ts")] {
+        fs::copy(bound.join(&file), dist.join(&file))?;
+    }
+    fs::rename(&optimised, dist.join(&wasm))?;
+    Ok(())
+}
+
+/// The module's size as it is and as a host would send it.
+fn sizes(wasm: &Path) -> Result<String> {
+    let script = "const {readFileSync} = require('fs'), {brotliCompressSync} = require('zlib');\
+        const bytes = readFileSync(process.argv[1]);\
+        const mb = (n) => (n / 1e6).toFixed(2) + ' MB';\
+        console.log(`wasm ${mb(bytes.length)} raw, ${mb(brotliCompressSync(bytes).length)} brotli`);";
+    let output = tools::node()?.arg("--eval").arg(script).arg(wasm).output()?;
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}

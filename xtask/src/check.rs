@@ -1,0 +1,45 @@
+//! `cargo xtask check`: what must be clean before a commit, the quickest first.
+
+use anyhow::{Result, bail};
+
+use crate::steps::Steps;
+use crate::tools;
+
+const WASM: &str = "wasm32-unknown-unknown";
+
+pub fn run() -> Result<()> {
+    let mut steps = Steps::default();
+    steps.run("format", || cargo(&["fmt", "--all", "--check"]));
+    steps.run("types of the JavaScript", || {
+        let tsc = tools::npm_file("typescript/bin/tsc")?;
+        tools::run(tools::node()?.arg(tsc).args(["--project", "jsconfig.json"]))
+    });
+    steps.run("lints, native", || {
+        cargo(&["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"])
+    });
+    steps.run("lints, wasm32", || {
+        cargo(&["clippy", "--locked", "--lib", "--target", WASM, "--", "-D", "warnings"])
+    });
+    steps.run("docs", || {
+        let mut doc = tools::cargo();
+        doc.args(["doc", "--locked", "--workspace", "--no-deps"]);
+        tools::run(doc.env("RUSTDOCFLAGS", "-D warnings"))
+    });
+    steps.run("unit tests", || {
+        let mut test = tools::cargo();
+        test.args(["test", "--locked", "--workspace", "--lib", "--bins"]);
+        if let Some(driver) = tools::lavapipe() {
+            test.env("VK_DRIVER_FILES", driver);
+        }
+        tools::run(&mut test)
+    });
+    steps.print();
+    match steps.failed() {
+        0 => Ok(()),
+        failed => bail!("{failed} of the steps failed"),
+    }
+}
+
+fn cargo(args: &[&str]) -> Result<()> {
+    tools::run(tools::cargo().args(args))
+}

@@ -1,0 +1,44 @@
+//! Build, serve, test and check the project: `cargo xtask --help`.
+//!
+//! A fresh clone needs two commands: `cargo xtask setup`, then `cargo xtask demo`.
+
+mod build;
+mod check;
+mod demo;
+mod setup;
+mod steps;
+mod test;
+mod tools;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", about = "Build, serve, test and check InstructBLIP in the browser")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Fetch what the other commands need: the wasm target, npm packages, and for the tests a browser and a software GPU
+    Setup,
+    /// Build the page's wasm module into www/dist
+    Build(build::Args),
+    /// Build the page and serve it on this machine
+    Demo(demo::Args),
+    /// Run every test: natively on a software GPU, then in headless Chromium
+    Test(test::Args),
+    /// The quick check before a commit: format, lints for native and wasm32, docs, unit tests, JavaScript types
+    Check,
+}
+
+fn main() -> anyhow::Result<()> {
+    match Cli::parse().command {
+        Command::Setup => setup::run(),
+        Command::Build(args) => build::run(&args),
+        Command::Demo(args) => demo::run(&args),
+        Command::Test(args) => test::run(&args),
+        Command::Check => check::run(),
+    }
+}
