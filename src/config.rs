@@ -102,10 +102,7 @@ impl VisionConfig {
         at.size("number of patches", self.num_patches(), MAX_PATCHES)?;
         at.matrix("qkv weight", &[3, self.hidden_size, self.hidden_size])?;
         at.matrix("MLP weight", &[self.intermediate_size, self.hidden_size])?;
-        at.matrix(
-            "patch weight",
-            &[self.hidden_size, 3, self.patch_size, self.patch_size],
-        )?;
+        at.matrix("patch weight", &[self.hidden_size, 3, self.patch_size, self.patch_size])?;
         at.matrix("position embedding", &[self.num_tokens(), self.hidden_size])
     }
 }
@@ -171,16 +168,8 @@ impl QFormerConfig {
         at.size("intermediate_size", self.intermediate_size, MAX_WIDTH)?;
         at.size("num_hidden_layers", self.num_hidden_layers, MAX_LAYERS)?;
         at.size("num_attention_heads", self.num_attention_heads, MAX_HEADS)?;
-        at.size(
-            "max_position_embeddings",
-            self.max_position_embeddings,
-            MAX_POSITIONS,
-        )?;
-        at.size(
-            "cross_attention_frequency",
-            self.cross_attention_frequency,
-            MAX_LAYERS,
-        )?;
+        at.size("max_position_embeddings", self.max_position_embeddings, MAX_POSITIONS)?;
+        at.size("cross_attention_frequency", self.cross_attention_frequency, MAX_LAYERS)?;
         at.divides(
             "num_attention_heads",
             self.num_attention_heads,
@@ -197,19 +186,10 @@ impl QFormerConfig {
         at.matrix("word embedding", &[self.vocab_size, self.hidden_size])?;
         at.matrix(
             "attention weight",
-            &[
-                self.hidden_size,
-                self.hidden_size.max(self.encoder_hidden_size),
-            ],
+            &[self.hidden_size, self.hidden_size.max(self.encoder_hidden_size)],
         )?;
-        at.matrix(
-            "feed-forward weight",
-            &[self.intermediate_size, self.hidden_size],
-        )?;
-        at.matrix(
-            "position embedding",
-            &[self.max_position_embeddings, self.hidden_size],
-        )
+        at.matrix("feed-forward weight", &[self.intermediate_size, self.hidden_size])?;
+        at.matrix("position embedding", &[self.max_position_embeddings, self.hidden_size])
     }
 }
 
@@ -231,11 +211,7 @@ impl QuantizationConfig {
     /// The configuration of a set converted to `format`.
     #[must_use]
     pub fn new(format: Format) -> Self {
-        Self {
-            quant_method: Self::METHOD.into(),
-            format,
-            group_size: GROUP,
-        }
+        Self { quant_method: Self::METHOD.into(), format, group_size: GROUP }
     }
 }
 
@@ -314,10 +290,7 @@ impl ModelConfig {
         self.qformer_config.check()?;
         self.text_config.check()?;
         at.size("num_query_tokens", self.num_query_tokens, 4096)?;
-        at.matrix(
-            "query tokens",
-            &[self.num_query_tokens, self.qformer_config.hidden_size],
-        )?;
+        at.matrix("query tokens", &[self.num_query_tokens, self.qformer_config.hidden_size])?;
         at.matrix(
             "language projection",
             &[self.text_config.d_model, self.qformer_config.hidden_size],

@@ -14,13 +14,17 @@ pub enum Error {
     #[error("The picture is empty (0 bytes). Choose another file.")]
     PictureEmpty,
     /// The bytes are not a picture in a supported format.
-    #[error("This file is not a picture that can be read ({reason}). Use PNG, JPEG, WebP, GIF or BMP.")]
+    #[error(
+        "This file is not a picture that can be read ({reason}). Use PNG, JPEG, WebP, GIF or BMP."
+    )]
     PictureUndecodable {
         /// What the decoder said.
         reason: String,
     },
     /// The picture has more pixels than are decoded.
-    #[error("The picture has {width} x {height} pixels; at most {limit_megapixels} megapixels are read. Make it smaller first.")]
+    #[error(
+        "The picture has {width} x {height} pixels; at most {limit_megapixels} megapixels are read. Make it smaller first."
+    )]
     PictureTooLarge {
         /// Width in pixels.
         width: u32,
@@ -54,13 +58,17 @@ pub enum Error {
         reason: String,
     },
     /// The checkpoint lacks a tensor.
-    #[error("The checkpoint lacks the tensor {name}. Is it an InstructBLIP with a T5 language model?")]
+    #[error(
+        "The checkpoint lacks the tensor {name}. Is it an InstructBLIP with a T5 language model?"
+    )]
     TensorMissing {
         /// The tensor's name.
         name: String,
     },
     /// A tensor's shape or type is not what the configuration implies.
-    #[error("Tensor {name}: expected {expected}, found {found}. The checkpoint does not fit its config.json.")]
+    #[error(
+        "Tensor {name}: expected {expected}, found {found}. The checkpoint does not fit its config.json."
+    )]
     TensorShape {
         /// The tensor's name.
         name: String,
@@ -100,16 +108,22 @@ pub enum Error {
         reason: String,
     },
     /// The browser has no WebGPU.
-    #[error("This browser has no WebGPU. Use a current Chrome, Edge, Safari or Firefox, over https or on localhost.")]
+    #[error(
+        "This browser has no WebGPU. Use a current Chrome, Edge, Safari or Firefox, over https or on localhost."
+    )]
     WebGpuMissing,
     /// WebGPU is there, but no GPU adapter.
-    #[error("No GPU adapter was found ({reason}). Update the graphics driver, or turn on hardware acceleration in the browser's settings.")]
+    #[error(
+        "No GPU adapter was found ({reason}). Update the graphics driver, or turn on hardware acceleration in the browser's settings."
+    )]
     AdapterMissing {
         /// What the GPU interface said.
         reason: String,
     },
     /// The GPU device was lost while in use.
-    #[error("The GPU was lost ({reason}). The model has to be loaded again; its files are still in the cache.")]
+    #[error(
+        "The GPU was lost ({reason}). The model has to be loaded again; its files are still in the cache."
+    )]
     DeviceLost {
         /// What the GPU interface said.
         reason: String,
@@ -129,7 +143,9 @@ pub enum Error {
         reason: String,
     },
     /// A shard's bytes do not have the length or hash that the index promises.
-    #[error("{file} is damaged: {reason}. It was fetched again without success; the host may be serving a broken copy.")]
+    #[error(
+        "{file} is damaged: {reason}. Download or convert the model again; a host may be serving a broken copy."
+    )]
     ShardCorrupt {
         /// The shard.
         file: String,
@@ -187,9 +203,6 @@ impl Error {
 
     /// Wraps an operating-system error with the path it is about.
     pub fn io(path: impl AsRef<std::path::Path>, source: std::io::Error) -> Self {
-        Self::Io {
-            path: path.as_ref().display().to_string(),
-            source,
-        }
+        Self::Io { path: path.as_ref().display().to_string(), source }
     }
 }

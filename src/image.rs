@@ -35,18 +35,9 @@ pub fn preprocess(rgb: &RgbImage, config: &PreprocessorConfig) -> PixelValues {
     let mut data = Vec::with_capacity(3 * height * width);
     for channel in 0..3 {
         let levels = levels(config, channel);
-        data.extend(
-            resized[channel..]
-                .iter()
-                .step_by(3)
-                .map(|&u| levels[usize::from(u)]),
-        );
+        data.extend(resized[channel..].iter().step_by(3).map(|&u| levels[usize::from(u)]));
     }
-    PixelValues {
-        data,
-        height,
-        width,
-    }
+    PixelValues { data, height, width }
 }
 
 /// The value of each 8-bit level in one channel. The reference multiplies in f64, rounds to
@@ -55,11 +46,8 @@ fn levels(config: &PreprocessorConfig, channel: usize) -> [f32; 256] {
     std::array::from_fn(|level| {
         let level = level as f64;
         #[allow(clippy::cast_possible_truncation)] // the reference's rounding
-        let value = if config.do_rescale {
-            (level * config.rescale_factor) as f32
-        } else {
-            level as f32
-        };
+        let value =
+            if config.do_rescale { (level * config.rescale_factor) as f32 } else { level as f32 };
         if config.do_normalize {
             (value - config.image_mean[channel]) / config.image_std[channel]
         } else {
@@ -75,10 +63,7 @@ mod tests {
     use crate::config::PictureSize;
 
     fn config(height: usize, width: usize) -> PreprocessorConfig {
-        PreprocessorConfig {
-            size: PictureSize { height, width },
-            ..Default::default()
-        }
+        PreprocessorConfig { size: PictureSize { height, width }, ..Default::default() }
     }
 
     #[test]
@@ -87,9 +72,8 @@ mod tests {
         let got = preprocess(&rgb, &config(1, 2));
         assert_eq!((got.height, got.width, got.data.len()), (1, 2, 6));
         let c = PreprocessorConfig::default();
-        for (i, (level, channel)) in [(0, 0), (255, 0), (128, 1), (0, 1), (255, 2), (128, 2)]
-            .into_iter()
-            .enumerate()
+        for (i, (level, channel)) in
+            [(0, 0), (255, 0), (128, 1), (0, 1), (255, 2), (128, 2)].into_iter().enumerate()
         {
             let want = (f64::from(level) / 255.0 - f64::from(c.image_mean[channel]))
                 / f64::from(c.image_std[channel]);
@@ -100,15 +84,8 @@ mod tests {
     #[test]
     fn rescaling_and_normalising_can_be_turned_off() {
         let rgb = RgbImage::from_pixel(3, 3, ::image::Rgb([7, 8, 9]));
-        let raw = PreprocessorConfig {
-            do_rescale: false,
-            do_normalize: false,
-            ..config(2, 2)
-        };
-        assert_eq!(
-            preprocess(&rgb, &raw).data,
-            [7., 7., 7., 7., 8., 8., 8., 8., 9., 9., 9., 9.]
-        );
+        let raw = PreprocessorConfig { do_rescale: false, do_normalize: false, ..config(2, 2) };
+        assert_eq!(preprocess(&rgb, &raw).data, [7., 7., 7., 7., 8., 8., 8., 8., 9., 9., 9., 9.]);
     }
 
     #[test]

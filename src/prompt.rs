@@ -48,10 +48,9 @@ impl Preset {
                 "Given the image, answer the following question with no more than three words. ",
                 Some(""),
             ),
-            Self::QuestionForAnswer => (
-                "Given an image, generate a question whose answer is: ",
-                Some(". Question:"),
-            ),
+            Self::QuestionForAnswer => {
+                ("Given an image, generate a question whose answer is: ", Some(". Question:"))
+            }
         }
     }
 
@@ -81,10 +80,7 @@ pub fn dialogue(turns: &[(String, String)], question: &str) -> String {
         return Preset::ShortAnswer.prompt(question);
     }
     let history: Vec<String> = turns.iter().map(|(q, a)| format!("{q} {a}")).collect();
-    format!(
-        "Dialog history: {}\n Question: {question} Short answer:",
-        history.join(" ")
-    )
+    format!("Dialog history: {}\n Question: {question} Short answer:", history.join(" "))
 }
 
 /// A question about a picture with a text that belongs to it.
@@ -134,10 +130,8 @@ mod tests {
 
     #[test]
     fn names_are_stable() {
-        let names: Vec<String> = Preset::ALL
-            .iter()
-            .map(|p| serde_json::to_string(p).unwrap())
-            .collect();
+        let names: Vec<String> =
+            Preset::ALL.iter().map(|p| serde_json::to_string(p).unwrap()).collect();
         assert_eq!(
             names.join(" "),
             r#""free" "caption-short" "caption-long" "short-answer" "three-words" "question-for-answer""#

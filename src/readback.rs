@@ -26,13 +26,9 @@ pub async fn words(tensor: &Tensor<1, Int>) -> Result<Vec<u32>> {
 }
 
 fn gpu_error(error: impl std::fmt::Debug) -> Error {
-    Error::Gpu {
-        reason: format!("{error:?}"),
-    }
+    Error::Gpu { reason: format!("{error:?}") }
 }
 
 fn type_error(error: impl std::fmt::Debug) -> Error {
-    Error::Internal {
-        reason: format!("unexpected tensor type: {error:?}"),
-    }
+    Error::Internal { reason: format!("unexpected tensor type: {error:?}") }
 }

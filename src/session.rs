@@ -138,11 +138,8 @@ impl Session {
             Some(bytes) => GenerationConfig::parse(bytes)?,
             None => GenerationConfig::default(),
         };
-        let tokenizers = Tokenizers::new(
-            &files.t5_tokenizer,
-            files.qformer_tokenizer.as_deref(),
-            &config,
-        )?;
+        let tokenizers =
+            Tokenizers::new(&files.t5_tokenizer, files.qformer_tokenizer.as_deref(), &config)?;
         let model = InstructBlip::load(&mut weights, &config)?;
         Ok(Self {
             device: weights.device().clone(),
@@ -201,12 +198,7 @@ impl Session {
         let vision_ms = milliseconds(start);
         self.picture = Some(features);
         self.vision_ms = Some(vision_ms);
-        Ok(PictureInfo {
-            width: rgb.width(),
-            height: rgb.height(),
-            preprocess_ms,
-            vision_ms,
-        })
+        Ok(PictureInfo { width: rgb.width(), height: rgb.height(), preprocess_ms, vision_ms })
     }
 
     /// Answers a question about the current picture; `on_token` may break to stop early.
@@ -251,11 +243,7 @@ impl Session {
                 text.push(&self.tokenizers, id)
             };
             match piece {
-                Ok(text) => on_token(&TokenEvent {
-                    id,
-                    text,
-                    milliseconds: milliseconds(start),
-                }),
+                Ok(text) => on_token(&TokenEvent { id, text, milliseconds: milliseconds(start) }),
                 Err(error) => {
                     failed = Some(error);
                     ControlFlow::Break(())

@@ -122,10 +122,8 @@ impl Tokenizers {
     pub fn encode_any(&self, text: &str) -> Result<Encoded> {
         let end = end_of(text);
         let (t5, t5_cut) = self.t5.encode(end)?;
-        let (bert, bert_cut) = self
-            .qformer
-            .as_ref()
-            .map_or(Ok((Vec::new(), false)), |q| q.encode(end))?;
+        let (bert, bert_cut) =
+            self.qformer.as_ref().map_or(Ok((Vec::new(), false)), |q| q.encode(end))?;
         Ok(Encoded {
             t5: T5Ids(t5),
             qformer: BertIds(bert),
@@ -138,10 +136,7 @@ impl Tokenizers {
     /// # Errors
     /// [`Error::TokenizerInvalid`] where the tokenizer turns out broken.
     pub fn decode(&self, ids: &[u32]) -> Result<String> {
-        self.t5
-            .tokenizer
-            .decode(ids, true)
-            .map_err(|e| self.t5.invalid(e))
+        self.t5.tokenizer.decode(ids, true).map_err(|e| self.t5.invalid(e))
     }
 
     /// A helper that gives the text of a growing answer piece by piece.
@@ -153,10 +148,7 @@ impl Tokenizers {
 
 /// The last [`MAX_PROMPT_BYTES`] of a text, from a space on where there is one.
 fn end_of(text: &str) -> &str {
-    let Some(mut start) = text
-        .len()
-        .checked_sub(MAX_PROMPT_BYTES)
-        .filter(|&start| start > 0)
+    let Some(mut start) = text.len().checked_sub(MAX_PROMPT_BYTES).filter(|&start| start > 0)
     else {
         return text;
     };
@@ -181,16 +173,11 @@ struct One {
 
 impl One {
     fn new(file: &'static str, json: &[u8], vocab_size: usize, limit: usize) -> Result<Self> {
-        let invalid = |reason: String| Error::TokenizerInvalid {
-            file: file.into(),
-            reason,
-        };
+        let invalid = |reason: String| Error::TokenizerInvalid { file: file.into(), reason };
         check::check(json, vocab_size).map_err(invalid)?;
         let mut tokenizer =
             Tokenizer::from_bytes(json).map_err(|e| invalid(format!("it cannot be read ({e})")))?;
-        let added = tokenizer
-            .get_post_processor()
-            .map_or(0, |p| p.added_tokens(false));
+        let added = tokenizer.get_post_processor().map_or(0, |p| p.added_tokens(false));
         if added >= limit {
             return Err(invalid(format!(
                 "{added} special tokens leave no room in the model's {limit}"
@@ -204,30 +191,17 @@ impl One {
             strategy: TruncationStrategy::LongestFirst,
             stride: 0,
         };
-        tokenizer
-            .with_truncation(Some(truncation))
-            .map_err(|e| invalid(e.to_string()))?;
-        Ok(Self {
-            tokenizer,
-            file,
-            vocab_size,
-            added,
-        })
+        tokenizer.with_truncation(Some(truncation)).map_err(|e| invalid(e.to_string()))?;
+        Ok(Self { tokenizer, file, vocab_size, added })
     }
 
     fn invalid(&self, reason: impl ToString) -> Error {
-        Error::TokenizerInvalid {
-            file: self.file.into(),
-            reason: reason.to_string(),
-        }
+        Error::TokenizerInvalid { file: self.file.into(), reason: reason.to_string() }
     }
 
     /// The ids of a text, and whether its beginning was cut off.
     fn encode(&self, text: &str) -> Result<(Vec<u32>, bool)> {
-        let encoding = self
-            .tokenizer
-            .encode_fast(text, true)
-            .map_err(|e| self.invalid(e))?;
+        let encoding = self.tokenizer.encode_fast(text, true).map_err(|e| self.invalid(e))?;
         let ids = encoding.get_ids().to_vec();
         if let Some(id) = ids.iter().find(|&&id| id as usize >= self.vocab_size) {
             return Err(self.invalid(format!(

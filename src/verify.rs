@@ -83,17 +83,14 @@ impl Golden {
     /// It is no valid safetensors file.
     pub fn parse(name: &str, bytes: Vec<u8>) -> Result<Self> {
         let header = Header::parse(name, &bytes, bytes.len() as u64)?;
-        Ok(Self {
-            name: name.into(),
-            header,
-            bytes,
-        })
+        Ok(Self { name: name.into(), header, bytes })
     }
 
     fn info(&self, name: &str) -> Result<(&TensorInfo, &[u8])> {
         let info = self.header.tensors.iter().find(|tensor| tensor.name == name);
         let info = info.ok_or_else(|| self.error(format!("it has no tensor {name}")))?;
-        let range = self.header.data_start + info.range.start..self.header.data_start + info.range.end;
+        let range =
+            self.header.data_start + info.range.start..self.header.data_start + info.range.end;
         let bytes = self.bytes.get(range);
         let bytes = bytes.ok_or_else(|| self.error(format!("{name} is cut off")))?;
         Ok((info, bytes))
@@ -135,10 +132,7 @@ impl Golden {
     }
 
     fn error(&self, reason: String) -> Error {
-        Error::CheckpointHeader {
-            file: self.name.clone(),
-            reason,
-        }
+        Error::CheckpointHeader { file: self.name.clone(), reason }
     }
 }
 
@@ -161,7 +155,9 @@ pub async fn verify(session: &Session, golden: &Golden, tolerance: f64) -> Resul
     let (pixel_values, shape) = golden.floats("pixel_values")?;
     let size = session.config().vision_config.image_size;
     if shape.last() != Some(&size) || pixel_values.len() != 3 * size * size {
-        return Err(golden.error(format!("pixel_values {shape:?} are not of this model, {size} x {size}")));
+        return Err(
+            golden.error(format!("pixel_values {shape:?} are not of this model, {size} x {size}"))
+        );
     }
     let ours = image::preprocess(&golden.picture()?, session.preprocessor());
     let stage = compare("pixel_values", &ours.data, &pixel_values, f64::INFINITY);
@@ -237,12 +233,7 @@ impl Report {
     fn push_ids(&mut self, name: &'static str, expected: Vec<u32>, found: Vec<u32>) {
         let ok = expected == found;
         self.ok &= ok;
-        self.ids.push(IdsReport {
-            name,
-            expected,
-            found,
-            ok,
-        });
+        self.ids.push(IdsReport { name, expected, found, ok });
     }
 }
 

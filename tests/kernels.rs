@@ -38,7 +38,9 @@ impl Random {
 fn gpu() -> Device {
     static DEVICE: std::sync::OnceLock<Device> = std::sync::OnceLock::new();
     DEVICE
-        .get_or_init(|| Device::wgpu_options().init().expect("a wgpu adapter (on Debian: mesa-vulkan-drivers)"))
+        .get_or_init(|| {
+            Device::wgpu_options().init().expect("a wgpu adapter (on Debian: mesa-vulkan-drivers)")
+        })
         .clone()
 }
 
@@ -94,7 +96,8 @@ fn linear_equals_its_oracle() {
         );
         check(&what, 1e-5, |device| {
             let weight = Matrix::from_f32(&w, n, k, format, device).unwrap();
-            let (bias, residual) = (tensor(&bias, [n], device), tensor(&residual, [1, m, n], device));
+            let (bias, residual) =
+                (tensor(&bias, [n], device), tensor(&residual, [1, m, n], device));
             kernels::linear(
                 &tensor(&x, [1, m, k], device),
                 &weight,
@@ -206,7 +209,11 @@ fn gated_activation_equals_its_oracle() {
             let up = random.values(count);
             check(&format!("gated {activation:?} {count}"), 1e-6, |device| {
                 let shape = [1, 1, count];
-                kernels::gated_activation(&tensor(&gate, shape, device), &tensor(&up, shape, device), activation)
+                kernels::gated_activation(
+                    &tensor(&gate, shape, device),
+                    &tensor(&up, shape, device),
+                    activation,
+                )
             });
         }
     }
@@ -218,7 +225,11 @@ fn embedding_equals_its_oracle() {
     for case in 0..24 {
         let format = Format::ALL[case % 4];
         let (n, tokens) = (random.one_of(&[1, 5, 300]), random.one_of(&[1, 2, 65]));
-        let k = if format.is_packed() { 32 * (1 + random.below(20)) } else { random.one_of(&[1, 7, 48, 601]) };
+        let k = if format.is_packed() {
+            32 * (1 + random.below(20))
+        } else {
+            random.one_of(&[1, 7, 48, 601])
+        };
         let table = random.values(n * k);
         // One id beyond the table gives zeros.
         let ids: Vec<u32> = (0..tokens).map(|_| random.below(n + 1) as u32).collect();
@@ -253,7 +264,8 @@ fn cache_append_writes_its_rows_only() {
         let (batch, tokens) = (1 + random.below(3), 1 + random.below(3));
         let (width, capacity) = (random.one_of(&[1, 48, 100]), tokens + random.below(9));
         let position = random.below(capacity - tokens + 1);
-        let (cache, x) = (random.values(batch * capacity * width), random.values(batch * tokens * width));
+        let (cache, x) =
+            (random.values(batch * capacity * width), random.values(batch * tokens * width));
         check(&format!("append at {position} of {capacity}"), 0.0, |device| {
             kernels::cache_append(
                 tensor(&cache, [batch, capacity, width], device),

@@ -27,12 +27,7 @@ fn read(path: impl AsRef<Path>) -> Vec<u8> {
 }
 
 fn ids(value: &Value) -> Vec<u32> {
-    value
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|id| id.as_u64().unwrap() as u32)
-        .collect()
+    value.as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect()
 }
 
 fn model_config(folder: &Path) -> ModelConfig {
@@ -41,12 +36,8 @@ fn model_config(folder: &Path) -> ModelConfig {
 
 fn tokenizers(folder: &Path) -> Tokenizers {
     let qformer = read(folder.join("qformer_tokenizer/tokenizer.json"));
-    Tokenizers::new(
-        &read(folder.join("tokenizer.json")),
-        Some(&qformer),
-        &model_config(folder),
-    )
-    .unwrap()
+    Tokenizers::new(&read(folder.join("tokenizer.json")), Some(&qformer), &model_config(folder))
+        .unwrap()
 }
 
 /// Every golden's name and the folder of the model it was made with.
@@ -54,14 +45,7 @@ fn goldens(oracle: &Path) -> Vec<(String, PathBuf)> {
     let mut names: Vec<String> = std::fs::read_dir(oracle.join("golden"))
         .unwrap()
         .filter_map(|entry| {
-            Some(
-                entry
-                    .unwrap()
-                    .file_name()
-                    .to_str()?
-                    .strip_suffix(".safetensors")?
-                    .to_owned(),
-            )
+            Some(entry.unwrap().file_name().to_str()?.strip_suffix(".safetensors")?.to_owned())
         })
         .collect();
     names.sort();
@@ -70,10 +54,7 @@ fn goldens(oracle: &Path) -> Vec<(String, PathBuf)> {
         "nanoeos" => "nano_eos".to_owned(),
         model => model.to_owned(),
     };
-    names
-        .into_iter()
-        .map(|name| (name.clone(), oracle.join("models").join(model(&name))))
-        .collect()
+    names.into_iter().map(|name| (name.clone(), oracle.join("models").join(model(&name)))).collect()
 }
 
 #[test]
@@ -93,25 +74,11 @@ fn pixel_values_equal_the_reference_s_bit_for_bit() {
 
         let want = golden.tensor("pixel_values").unwrap();
         assert_eq!(want.shape(), [1, 3, got.height, got.width]);
-        let want: Vec<f32> = want
-            .data()
-            .as_chunks::<4>()
-            .0
-            .iter()
-            .map(|b| f32::from_le_bytes(*b))
-            .collect();
-        let differing = got
-            .data
-            .iter()
-            .zip(&want)
-            .filter(|(a, b)| a.to_bits() != b.to_bits())
-            .count();
-        let worst = got
-            .data
-            .iter()
-            .zip(&want)
-            .map(|(a, b)| (a - b).abs())
-            .fold(0f32, f32::max);
+        let want: Vec<f32> =
+            want.data().as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
+        let differing =
+            got.data.iter().zip(&want).filter(|(a, b)| a.to_bits() != b.to_bits()).count();
+        let worst = got.data.iter().zip(&want).map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);
         println!(
             "{name}: {width} x {height}, {} values, {differing} not bit-equal, largest difference {worst:e}",
             want.len()
@@ -128,21 +95,11 @@ fn token_ids_and_answers_equal_the_goldens() {
         let tokenizers = tokenizers(&folder);
         let golden: Value =
             serde_json::from_slice(&read(oracle.join(format!("golden/{name}.json")))).unwrap();
-        let encoded = tokenizers
-            .encode(golden["prompt"].as_str().unwrap())
-            .unwrap();
+        let encoded = tokenizers.encode(golden["prompt"].as_str().unwrap()).unwrap();
         let config = model_config(&folder);
         let picture = vec![config.image_token_index.unwrap(); config.num_query_tokens];
-        assert_eq!(
-            [picture, encoded.t5.0].concat(),
-            ids(&golden["input_ids"]),
-            "{name}"
-        );
-        assert_eq!(
-            encoded.qformer.0,
-            ids(&golden["qformer_input_ids"]),
-            "{name}"
-        );
+        assert_eq!([picture, encoded.t5.0].concat(), ids(&golden["input_ids"]), "{name}");
+        assert_eq!(encoded.qformer.0, ids(&golden["qformer_input_ids"]), "{name}");
 
         let answer = ids(&golden["greedy"]);
         assert_eq!(
@@ -151,10 +108,8 @@ fn token_ids_and_answers_equal_the_goldens() {
             "{name}"
         );
         let mut stream = tokenizers.stream();
-        let pieces: String = answer
-            .iter()
-            .map(|&id| stream.push(&tokenizers, id).unwrap())
-            .collect();
+        let pieces: String =
+            answer.iter().map(|&id| stream.push(&tokenizers, id).unwrap()).collect();
         assert_eq!(pieces, golden["greedy_text"].as_str().unwrap(), "{name}");
     }
 }
@@ -165,12 +120,9 @@ fn tokenizer_cases_are_equal() {
     // The tokenizers of `data` have no configuration of their own; the models' is the same size.
     let config = model_config(&oracle.join("models/nano"));
     let bert = read(oracle.join("data/bert/hf-dec/tokenizer.json"));
-    let plain = Tokenizers::new(
-        &read(oracle.join("data/t5/hf/tokenizer.json")),
-        Some(&bert),
-        &config,
-    )
-    .unwrap();
+    let plain =
+        Tokenizers::new(&read(oracle.join("data/t5/hf/tokenizer.json")), Some(&bert), &config)
+            .unwrap();
     let cases: Vec<Value> =
         serde_json::from_slice(&read(oracle.join("data/tokenizer_cases.json"))).unwrap();
     for tokenizers in [plain, tokenizers(&oracle.join("models/nano"))] {
@@ -179,25 +131,13 @@ fn tokenizer_cases_are_equal() {
             let encoded = tokenizers.encode_any(text).unwrap();
             assert_eq!(encoded.t5.0, ids(&case["t5"]), "{text:?}");
             assert_eq!(encoded.qformer.0, ids(&case["bert"]), "{text:?}");
-            assert_eq!(
-                tokenizers.encode(text).is_err(),
-                text.trim().is_empty(),
-                "{text:?}"
-            );
+            assert_eq!(tokenizers.encode(text).is_err(), text.trim().is_empty(), "{text:?}");
 
             let mut stream = tokenizers.stream();
-            let mut pieces: String = encoded
-                .t5
-                .0
-                .iter()
-                .map(|&id| stream.push(&tokenizers, id).unwrap())
-                .collect();
+            let mut pieces: String =
+                encoded.t5.0.iter().map(|&id| stream.push(&tokenizers, id).unwrap()).collect();
             pieces += &stream.finish(&tokenizers).unwrap();
-            assert_eq!(
-                pieces,
-                tokenizers.decode(&encoded.t5.0).unwrap(),
-                "{text:?}"
-            );
+            assert_eq!(pieces, tokenizers.decode(&encoded.t5.0).unwrap(), "{text:?}");
         }
     }
     println!("{} cases equal", cases.len());
@@ -209,10 +149,7 @@ fn every_model_folder_s_files_are_read() {
     for model in ["nano", "nano_eos", "nano_sharded", "tiny"] {
         let folder = oracle.join("models").join(model);
         let config = model_config(&folder);
-        assert_eq!(
-            config.qformer_config.encoder_hidden_size,
-            config.vision_config.hidden_size
-        );
+        assert_eq!(config.qformer_config.encoder_hidden_size, config.vision_config.hidden_size);
         assert!(!config.text_config.tie_word_embeddings);
         GenerationConfig::parse(&read(folder.join("generation_config.json"))).unwrap();
     }
@@ -229,23 +166,10 @@ fn pictures_decode_as_the_reference_saw_them() {
         let bytes = read(oracle.join(format!("golden/{name}.safetensors")));
         let golden = SafeTensors::deserialize(&bytes).unwrap();
         let want = golden.tensor("image_rgb_u8").unwrap();
-        assert_eq!(
-            want.shape(),
-            [got.height() as usize, got.width() as usize, 3]
-        );
-        let worst = got
-            .as_raw()
-            .iter()
-            .zip(want.data())
-            .map(|(a, b)| a.abs_diff(*b))
-            .max()
-            .unwrap();
-        let differing = got
-            .as_raw()
-            .iter()
-            .zip(want.data())
-            .filter(|(a, b)| a != b)
-            .count();
+        assert_eq!(want.shape(), [got.height() as usize, got.width() as usize, 3]);
+        let worst =
+            got.as_raw().iter().zip(want.data()).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
+        let differing = got.as_raw().iter().zip(want.data()).filter(|(a, b)| a != b).count();
         println!(
             "{file}: {differing} of {} bytes differ, by at most {worst} levels",
             want.data().len()
@@ -253,17 +177,9 @@ fn pictures_decode_as_the_reference_saw_them() {
         let config = PreprocessorConfig::default();
         let golden = RgbImage::from_raw(got.width(), got.height(), want.data().to_vec()).unwrap();
         let (a, b) = (preprocess(&got, &config), preprocess(&golden, &config));
-        let apart = a
-            .data
-            .iter()
-            .zip(&b.data)
-            .map(|(a, b)| (a - b).abs())
-            .fold(0f32, f32::max);
+        let apart = a.data.iter().zip(&b.data).map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);
         println!("{file}: pixel_values of the file differ by at most {apart}");
         // PNG is exact. JPEG leaves the decoder some freedom.
-        assert!(
-            worst <= if file.ends_with(".png") { 0 } else { 8 },
-            "{file}: {worst} levels"
-        );
+        assert!(worst <= if file.ends_with(".png") { 0 } else { 8 }, "{file}: {worst} levels");
     }
 }

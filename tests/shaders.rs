@@ -47,6 +47,10 @@ fn every_shader_is_valid_under_default_limits() {
         }
         assert!(bytes <= WORKGROUP_BYTES, "{what}: {bytes} bytes of workgroup memory");
         assert!(storage <= STORAGE_BUFFERS, "{what}: {storage} storage buffers");
-        assert_eq!(bindings, (0..bindings.len() as u32).collect::<Vec<_>>(), "{what}: bindings in order");
+        assert_eq!(
+            bindings,
+            (0..bindings.len() as u32).collect::<Vec<_>>(),
+            "{what}: bindings in order"
+        );
     }
 }

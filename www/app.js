@@ -55,6 +55,7 @@ async function load(url) {
   const control = (loading = new AbortController());
   chat.allow("waiting");
   modelPanel.startLoading(url);
+  look(); // says that it waits
   try {
     const loaded = await Model.load(url, {
       signal: control.signal,

@@ -54,12 +54,7 @@ impl ConvertOptions {
     /// All matrices in `format`, into an empty folder.
     #[must_use]
     pub fn new(format: Format) -> Self {
-        Self {
-            recipe: Recipe::new(format),
-            force: false,
-            threads: 0,
-            limit: 0,
-        }
+        Self { recipe: Recipe::new(format), force: false, threads: 0, limit: 0 }
     }
 }
 
@@ -94,24 +89,13 @@ pub fn convert(
     let (mut done, mut scales) = (0, Vec::new());
     let name =
         |_, _, sha256: &str| format!("model-{}.safetensors", sha256.get(..16).unwrap_or(sha256));
-    let limit = if options.limit == 0 {
-        SHARD_LIMIT
-    } else {
-        options.limit
-    };
-    let layout = Layout {
-        alignment: ALIGNMENT,
-        limit,
-    };
+    let limit = if options.limit == 0 { SHARD_LIMIT } else { options.limit };
+    let layout = Layout { alignment: ALIGNMENT, limit };
     let files = write_files(&mut output, layout, &plan.slots, name, |slot, write| {
         let mut write = |bytes: &[u8]| {
             write(bytes)?;
             done += bytes.len() as u64;
-            match progress(&Progress {
-                done,
-                total: plan.bytes,
-                name: &slot.name,
-            }) {
+            match progress(&Progress { done, total: plan.bytes, name: &slot.name }) {
                 ControlFlow::Continue(()) => Ok(()),
                 ControlFlow::Break(()) => Err(Error::Cancelled),
             }
@@ -133,14 +117,8 @@ pub fn convert(
         }
     })?;
     copy_small_files(&folder, &mut output)?;
-    output.write(
-        "config.json",
-        &with_quantization(&config, options.recipe.format())?,
-    )?;
-    output.write(
-        INDEX_FILE,
-        &index_json(&files, Some(&options.recipe.format().to_string()))?,
-    )?;
+    output.write("config.json", &with_quantization(&config, options.recipe.format())?)?;
+    output.write(INDEX_FILE, &index_json(&files, Some(&options.recipe.format().to_string()))?)?;
     let summary = Summary::new(&folder, &files, plan.storage.len());
     output.commit()?;
     Ok(summary)
@@ -161,23 +139,25 @@ impl<'a> Plan<'a> {
         let (mut slots, mut storage) = (Vec::new(), BTreeMap::new());
         let mut matrices = Vec::new();
         for tensor in tensors {
+            // Refuses what holds no weights, and weights that are packed already.
             let rows = Rows::of(folder, tensor)?;
+            if rows.packing().is_some() || folder.tensor(&scales_name(tensor.name)).is_ok() {
+                return Err(Error::TensorShape {
+                    name: tensor.name.into(),
+                    expected: "floating-point weights without scales".into(),
+                    found: format!("{} {:?} with scales", tensor.dtype, tensor.shape),
+                });
+            }
             let stored = recipe.storage(tensor.name, tensor.shape);
             storage.insert(tensor.name, stored);
             let mut slot = |name: String, dtype, shape: &[usize], follows| {
-                slots.push(Slot {
-                    name,
-                    dtype,
-                    shape: shape.to_vec(),
-                    follows,
-                });
+                slots.push(Slot { name, dtype, shape: shape.to_vec(), follows });
             };
             let name = tensor.name.to_owned();
             match stored {
                 Storage::Plain => slot(name, Dtype::F32, tensor.shape, false),
                 Storage::Matrix { format, n, k } => {
                     matrices.push(tensor.name);
-                    debug_assert_eq!((n, k), (rows.n, rows.k));
                     match (format, format.weights_per_word()) {
                         (_, Some(per_word)) => {
                             slot(name, Dtype::U32, &[n, k / per_word], false);
@@ -201,33 +181,22 @@ impl<'a> Plan<'a> {
             });
         }
         let bytes = slots.iter().map(Slot::bytes).sum();
-        Ok(Self {
-            slots,
-            storage,
-            bytes,
-        })
+        Ok(Self { slots, storage, bytes })
     }
 }
 
 /// The bytes of `n` rows as they are stored, and those of their scales.
 fn encode(w: &[f32], n: usize, storage: Storage) -> Result<(Vec<u8>, Vec<u8>)> {
-    let halves = |values: &[Half]| {
-        values
-            .iter()
-            .flat_map(|x| x.to_le_bytes())
-            .collect::<Vec<u8>>()
-    };
+    let halves = |values: &[Half]| values.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>();
     match storage {
         Storage::Matrix { format, k, .. } if format.is_packed() => {
             let packed = quant::quantize(format, w, n, k)?;
             let words = packed.words.iter().flat_map(|x| x.to_le_bytes()).collect();
             Ok((words, halves(&packed.scales)))
         }
-        Storage::Matrix {
-            format: Format::F16,
-            k,
-            ..
-        } => Ok((halves(&f16::quantize(w, k)?), Vec::new())),
+        Storage::Matrix { format: Format::F16, k, .. } => {
+            Ok((halves(&f16::quantize(w, k)?), Vec::new()))
+        }
         _ => Ok((w.iter().flat_map(|x| x.to_le_bytes()).collect(), Vec::new())),
     }
 }
@@ -282,10 +251,7 @@ pub(super) fn edit_config(
 }
 
 fn json_error(error: &serde_json::Error) -> Error {
-    Error::ConfigInvalid {
-        file: "config.json".into(),
-        reason: error.to_string(),
-    }
+    Error::ConfigInvalid { file: "config.json".into(), reason: error.to_string() }
 }
 
 impl Summary {
@@ -297,10 +263,7 @@ impl Summary {
         let end = |header: &super::Header| header.tensors.last().map_or(0, |t| t.range.end);
         Self {
             tensors,
-            source_bytes: folder
-                .headers()
-                .map(|(_, h)| (h.data_start + end(h)) as u64)
-                .sum(),
+            source_bytes: folder.headers().map(|(_, h)| (h.data_start + end(h)) as u64).sum(),
             files: files.len(),
             bytes: files.iter().map(|(_, info, _)| info.bytes).sum(),
         }

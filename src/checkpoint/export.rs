@@ -49,42 +49,26 @@ pub fn export(
     let slots = slots(&folder, patch_size)?;
     folder.verify()?;
     let mut output = OutputFolder::create(out, source, options.force)?;
-    let limit = if options.limit == 0 {
-        FILE_LIMIT
-    } else {
-        options.limit
-    };
+    let limit = if options.limit == 0 { FILE_LIMIT } else { options.limit };
     let (mut done, total) = (0, slots.iter().map(Slot::bytes).sum());
     let name = |number: usize, all: usize, _: &str| match all {
         1 => "model.safetensors".to_owned(),
         _ => format!("model-{:05}-of-{all:05}.safetensors", number + 1),
     };
-    let files = write_files(
-        &mut output,
-        Layout {
-            alignment: 1,
-            limit,
-        },
-        &slots,
-        name,
-        |slot, write| {
+    let files =
+        write_files(&mut output, Layout { alignment: 1, limit }, &slots, name, |slot, write| {
             let rows = Rows::of(&folder, folder.tensor(&slot.name)?)?;
             let bytes =
                 |w: &[f32], _| Ok(w.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>());
             rows.map_blocks(1, bytes, |bytes| {
                 write(&bytes)?;
                 done += bytes.len() as u64;
-                match progress(&Progress {
-                    done,
-                    total,
-                    name: &slot.name,
-                }) {
+                match progress(&Progress { done, total, name: &slot.name }) {
                     ControlFlow::Continue(()) => Ok(()),
                     ControlFlow::Break(()) => Err(Error::Cancelled),
                 }
             })
-        },
-    )?;
+        })?;
     copy_small_files(&folder, &mut output)?;
     output.write("config.json", &plain_config(&config)?)?;
     if files.len() > 1 {
@@ -97,15 +81,9 @@ pub fn export(
 
 /// The tensors of the export: f32, in the reference's shapes.
 fn slots(folder: &Folder, patch_size: usize) -> Result<Vec<Slot>> {
-    let scales: BTreeSet<String> = folder
-        .tensors()
-        .filter(|t| t.dtype == Dtype::U32)
-        .map(|t| scales_name(t.name))
-        .collect();
-    let mut tensors: Vec<_> = folder
-        .tensors()
-        .filter(|t| !scales.contains(t.name))
-        .collect();
+    let scales: BTreeSet<String> =
+        folder.tensors().filter(|t| t.dtype == Dtype::U32).map(|t| scales_name(t.name)).collect();
+    let mut tensors: Vec<_> = folder.tensors().filter(|t| !scales.contains(t.name)).collect();
     tensors.sort_by(|a, b| names::order(a.name, b.name));
     let mut slots = Vec::new();
     for tensor in tensors {
@@ -115,21 +93,15 @@ fn slots(folder: &Folder, patch_size: usize) -> Result<Vec<Slot>> {
             (_, Some(_)) => vec![rows.n, rows.k],
             (_, None) => tensor.shape.to_vec(),
         };
-        slots.push(Slot {
-            name: tensor.name.into(),
-            dtype: Dtype::F32,
-            shape,
-            follows: false,
-        });
+        slots.push(Slot { name: tensor.name.into(), dtype: Dtype::F32, shape, follows: false });
     }
     Ok(slots)
 }
 
 /// `[D, channels, p, p]` of the patch convolution.
 fn patch_shape(rows: &Rows<'_>, patch_size: usize) -> Result<Vec<usize>> {
-    let area = patch_size
-        .checked_mul(patch_size)
-        .filter(|area| *area > 0 && rows.k.is_multiple_of(*area));
+    let area =
+        patch_size.checked_mul(patch_size).filter(|area| *area > 0 && rows.k.is_multiple_of(*area));
     let area = area.ok_or_else(|| Error::TensorShape {
         name: rows.name.into(),
         expected: format!("rows of patches of {patch_size} x {patch_size}"),

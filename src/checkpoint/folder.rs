@@ -1,6 +1,6 @@
 //! A checkpoint's folder on the disk: a plain Hugging Face checkpoint or a shard set.
 //!
-//! In: a path. Out: the tensors under their names here (see [`names`](super::names)), as
+//! In: a path. Out: the tensors under their names here (see [`names`]), as
 //! slices of files mapped into memory, and the small files beside them. Fillers and aliases
 //! are skipped; the shards of a set are checked against their SHA-256 before their tensors
 //! are handed out.
@@ -72,12 +72,7 @@ impl Folder {
             )?);
         }
         let by_name = locate(&files, index.as_ref())?;
-        Ok(Self {
-            root,
-            index,
-            files,
-            by_name,
-        })
+        Ok(Self { root, index, files, by_name })
     }
 
     /// Where the folder is.
@@ -195,11 +190,7 @@ impl Folder {
     }
 
     fn check_hash(&self, file: &MappedFile) -> Result<()> {
-        match self
-            .index
-            .as_ref()
-            .and_then(|index| index.shard(&file.name))
-        {
+        match self.index.as_ref().and_then(|index| index.shard(&file.name)) {
             Some(info) => info.check(&file.name, &file.map),
             None => Ok(()),
         }
@@ -214,49 +205,30 @@ impl MappedFile {
         promised.map_or(Ok(()), |info| info.check_length(name, length))?;
         if length < 8 {
             let reason = format!("it has {length} bytes");
-            return Err(Error::CheckpointHeader {
-                file: name.into(),
-                reason,
-            });
+            return Err(Error::CheckpointHeader { file: name.into(), reason });
         }
         // SAFETY: the map is only ever read as bytes, and every value read from it is
         // checked. A file that another program cuts short meanwhile ends this process with
         // SIGBUS, as for every reader that maps its input; no memory is corrupted.
         let map = unsafe { Mmap::map(&file) }.map_err(|e| Error::io(&path, e))?;
         let header = Header::parse(name, &map, map.len() as u64)?;
-        Ok(Self {
-            name: name.into(),
-            map,
-            header,
-        })
+        Ok(Self { name: name.into(), map, header })
     }
 
     fn view<'a>(&'a self, name: &'a str, info: &'a TensorInfo) -> Option<TensorView<'a>> {
         let data = self.map.get(self.header.data_start..)?;
         let bytes = data.get(info.range.clone())?;
-        Some(TensorView {
-            name,
-            dtype: info.dtype,
-            shape: &info.shape,
-            bytes,
-        })
+        Some(TensorView { name, dtype: info.dtype, shape: &info.shape, bytes })
     }
 }
 
 /// Finds every tensor's place. A name of an alias counts only where the name itself is absent.
 fn locate(files: &[MappedFile], index: Option<&Index>) -> Result<BTreeMap<String, (usize, usize)>> {
-    let invalid = |reason: String| Error::IndexInvalid {
-        file: INDEX_FILE.into(),
-        reason,
-    };
+    let invalid = |reason: String| Error::IndexInvalid { file: INDEX_FILE.into(), reason };
     let mut own: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
     for (number, file) in files.iter().enumerate() {
-        for (place, info) in file
-            .header
-            .tensors
-            .iter()
-            .enumerate()
-            .filter(|(_, info)| !info.is_filler())
+        for (place, info) in
+            file.header.tensors.iter().enumerate().filter(|(_, info)| !info.is_filler())
         {
             match index.and_then(|index| index.weight_map.get(&info.name)) {
                 Some(other) if *other != file.name => {

@@ -48,10 +48,7 @@ impl ShardInfo {
         if bytes == self.bytes {
             return Ok(());
         }
-        Err(corrupt(
-            file,
-            format!("it has {bytes} bytes, the index says {}", self.bytes),
-        ))
+        Err(corrupt(file, format!("it has {bytes} bytes, the index says {}", self.bytes)))
     }
 
     /// Checks a hash that was computed while the bytes arrived.
@@ -63,10 +60,7 @@ impl ShardInfo {
         if found == self.sha256 {
             return Ok(());
         }
-        Err(corrupt(
-            file,
-            format!("its SHA-256 is {found}, the index says {}", self.sha256),
-        ))
+        Err(corrupt(file, format!("its SHA-256 is {found}, the index says {}", self.sha256)))
     }
 }
 
@@ -88,10 +82,7 @@ impl Index {
     /// [`Error::IndexInvalid`] with what is wrong.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
         if bytes.len() > MAX_INDEX {
-            return Err(invalid(format!(
-                "it has {} bytes, more than {MAX_INDEX}",
-                bytes.len()
-            )));
+            return Err(invalid(format!("it has {} bytes, more than {MAX_INDEX}", bytes.len())));
         }
         let text = std::str::from_utf8(bytes).map_err(|_| invalid("it is not UTF-8".into()))?;
         let raw: RawIndex =
@@ -119,26 +110,18 @@ impl Index {
         if !shards.is_empty() {
             let listed: BTreeSet<&str> = shards.iter().map(|(file, _)| file.as_str()).collect();
             if let Some(file) = files.iter().find(|file| !listed.contains(file.as_str())) {
-                return Err(invalid(format!(
-                    "{file} has tensors, but neither length nor SHA-256"
-                )));
+                return Err(invalid(format!("{file} has tensors, but neither length nor SHA-256")));
             }
             if let Some(file) = listed.iter().find(|file| !files.contains(**file)) {
                 return Err(invalid(format!("the shard {file} has no tensors")));
             }
-            let total = shards
-                .iter()
-                .try_fold(0u64, |sum, (_, info)| sum.checked_add(info.bytes));
+            let total = shards.iter().try_fold(0u64, |sum, (_, info)| sum.checked_add(info.bytes));
             if total.is_none() {
                 return Err(invalid("the lengths of the shards overflow".into()));
             }
         }
         let total_size = raw.metadata.total_size.as_ref().and_then(whole_number);
-        Ok(Self {
-            weight_map,
-            total_size,
-            shards,
-        })
+        Ok(Self { weight_map, total_size, shards })
     }
 
     /// The files in loading order: that of the shard set, or else by name.
@@ -154,10 +137,7 @@ impl Index {
     /// What the index promises about `file`; `None` where it promises nothing.
     #[must_use]
     pub fn shard(&self, file: &str) -> Option<&ShardInfo> {
-        self.shards
-            .iter()
-            .find(|(name, _)| name == file)
-            .map(|(_, info)| info)
+        self.shards.iter().find(|(name, _)| name == file).map(|(_, info)| info)
     }
 
     /// Bytes of all shards' files together; 0 for other checkpoints.
@@ -170,24 +150,19 @@ impl Index {
 /// Small hexadecimal digits.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            // Writing to a string cannot fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// Accepts plain names like `model-00001-of-00002.safetensors` only: no folder, no scheme, no
 /// character that a path, an address or a terminal gives a meaning to.
 fn check_file_name(name: &str) -> Result<()> {
-    let plain = name
-        .bytes()
-        .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'+'));
-    let named = name
-        .strip_suffix(".safetensors")
-        .is_some_and(|stem| !stem.is_empty());
+    let plain =
+        name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'+'));
+    let named = name.strip_suffix(".safetensors").is_some_and(|stem| !stem.is_empty());
     if plain && named && !name.starts_with('.') && !name.contains("..") && name.len() <= MAX_NAME {
         return Ok(());
     }
@@ -198,27 +173,17 @@ fn check_file_name(name: &str) -> Result<()> {
 }
 
 fn invalid(reason: String) -> Error {
-    Error::IndexInvalid {
-        file: INDEX_FILE.into(),
-        reason,
-    }
+    Error::IndexInvalid { file: INDEX_FILE.into(), reason }
 }
 
 fn corrupt(file: &str, reason: String) -> Error {
-    Error::ShardCorrupt {
-        file: file.into(),
-        reason,
-    }
+    Error::ShardCorrupt { file: file.into(), reason }
 }
 
 /// Some writers give sizes as floating-point numbers.
 fn whole_number(value: &Value) -> Option<u64> {
-    let float = || {
-        value
-            .as_f64()
-            .filter(|f| *f >= 0.0 && *f < 1e18 && f.fract() == 0.0)
-            .map(|f| f as u64)
-    };
+    let float =
+        || value.as_f64().filter(|f| *f >= 0.0 && *f < 1e18 && f.fract() == 0.0).map(|f| f as u64);
     value.as_u64().or_else(float)
 }
 
@@ -346,10 +311,7 @@ mod tests {
         assert!(
             reason(r#"{"weight_map":{"a":"x.safetensors","a":"x.safetensors"}}"#).contains("twice")
         );
-        assert_eq!(
-            Index::parse(b"\xff\xfe").unwrap_err().code(),
-            "index-invalid"
-        );
+        assert_eq!(Index::parse(b"\xff\xfe").unwrap_err().code(), "index-invalid");
         let nested = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
         reason(&format!(
             r#"{{"metadata":{{"total_size":{nested}}},"weight_map":{{"a":"x.safetensors"}}}}"#
@@ -365,10 +327,8 @@ mod tests {
             ))
         };
         assert!(
-            with(&format!(
-                r#""y.safetensors":{{"bytes":1,"sha256":"{hash}"}}"#
-            ))
-            .contains("neither")
+            with(&format!(r#""y.safetensors":{{"bytes":1,"sha256":"{hash}"}}"#))
+                .contains("neither")
         );
         assert!(with(r#""x.safetensors":{"bytes":1,"sha256":"zz"}"#).contains("hexadecimal"));
         assert!(with(r#""x.safetensors":{"bytes":-1,"sha256":"zz"}"#).contains("cannot be read"));
@@ -380,10 +340,7 @@ mod tests {
 
     #[test]
     fn checks_length_and_hash() {
-        let info = ShardInfo {
-            bytes: 3,
-            sha256: hex(&Sha256::digest(b"abc")),
-        };
+        let info = ShardInfo { bytes: 3, sha256: hex(&Sha256::digest(b"abc")) };
         assert!(info.check("x", b"abc").is_ok());
         for bytes in [&b"abcd"[..], b"abd", b""] {
             assert_eq!(info.check("x", bytes).unwrap_err().code(), "shard-corrupt");

@@ -63,11 +63,8 @@ pub struct Share {
 /// The checkpoint is invalid.
 pub fn inspect(path: &Path) -> Result<Table> {
     let folder = Folder::open(path)?;
-    let scales: BTreeSet<String> = folder
-        .tensors()
-        .filter(|t| t.dtype == Dtype::U32)
-        .map(|t| scales_name(t.name))
-        .collect();
+    let scales: BTreeSet<String> =
+        folder.tensors().filter(|t| t.dtype == Dtype::U32).map(|t| scales_name(t.name)).collect();
     let mut parts: BTreeMap<Part, BTreeMap<String, Share>> = BTreeMap::new();
     for tensor in folder.tensors().filter(|t| !scales.contains(t.name)) {
         let rows = Rows::of(&folder, tensor)?;
@@ -77,20 +74,15 @@ pub fn inspect(path: &Path) -> Result<Table> {
             format = packing.to_string();
             bytes += folder.tensor(&scales_name(tensor.name))?.bytes.len();
         }
-        let share = parts
-            .entry(Part::of(tensor.name))
-            .or_default()
-            .entry(format.clone())
-            .or_default();
+        let share =
+            parts.entry(Part::of(tensor.name)).or_default().entry(format.clone()).or_default();
         share.format = format;
         share.tensors += 1;
         share.parameters += rows.n as u64 * rows.k as u64;
         share.bytes += bytes as u64;
     }
-    let rows: Vec<Row> = parts
-        .into_iter()
-        .map(|(part, shares)| Row::new(part, shares.into_values()))
-        .collect();
+    let rows: Vec<Row> =
+        parts.into_iter().map(|(part, shares)| Row::new(part, shares.into_values())).collect();
     Ok(Table {
         tensors: rows.iter().map(|r| r.tensors).sum(),
         parameters: rows.iter().map(|r| r.parameters).sum(),
@@ -107,11 +99,8 @@ pub fn inspect(path: &Path) -> Result<Table> {
 impl Row {
     fn new(part: Part, shares: impl Iterator<Item = Share>) -> Self {
         let mut formats: Vec<Share> = shares.collect();
-        formats.sort_by(|a, b| {
-            b.parameters
-                .cmp(&a.parameters)
-                .then_with(|| a.format.cmp(&b.format))
-        });
+        formats
+            .sort_by(|a, b| b.parameters.cmp(&a.parameters).then_with(|| a.format.cmp(&b.format)));
         Self {
             part: part.to_string(),
             tensors: formats.iter().map(|s| s.tensors).sum(),
@@ -142,11 +131,7 @@ impl fmt::Display for Table {
         }
         let (parameters, bytes) = (grouped(self.parameters), grouped(self.bytes));
         let (files, file_bytes) = (self.files, grouped(self.file_bytes));
-        let in_files = if files == 1 {
-            "in 1 file".into()
-        } else {
-            format!("in {files} files")
-        };
+        let in_files = if files == 1 { "in 1 file".into() } else { format!("in {files} files") };
         writeln!(
             f,
             "{:<20} {:>8} {parameters:>15} {bytes:>15}  {in_files} of {file_bytes} bytes",
@@ -175,12 +160,9 @@ mod tests {
 
     #[test]
     fn digits_are_grouped() {
-        for (number, text) in [
-            (0, "0"),
-            (999, "999"),
-            (1000, "1,000"),
-            (4_022_969_088, "4,022,969,088"),
-        ] {
+        for (number, text) in
+            [(0, "0"), (999, "999"), (1000, "1,000"), (4_022_969_088, "4,022,969,088")]
+        {
             assert_eq!(grouped(number), text);
         }
     }

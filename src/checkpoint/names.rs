@@ -87,10 +87,7 @@ impl fmt::Display for Part {
 /// depend on the order in the source, and what runs first is loaded first.
 #[must_use]
 pub fn order(a: &str, b: &str) -> Ordering {
-    Part::of(a)
-        .cmp(&Part::of(b))
-        .then_with(|| natural(a, b))
-        .then_with(|| a.cmp(b))
+    Part::of(a).cmp(&Part::of(b)).then_with(|| natural(a, b)).then_with(|| a.cmp(b))
 }
 
 /// Compares dotted names piece by piece; pieces that are numbers compare by value.
@@ -118,14 +115,8 @@ mod tests {
 
     #[test]
     fn aliases_fold() {
-        assert_eq!(
-            canonical("language_model.encoder.embed_tokens.weight"),
-            Some(SHARED)
-        );
-        assert_eq!(
-            canonical("language_model.decoder.embed_tokens.weight"),
-            Some(SHARED)
-        );
+        assert_eq!(canonical("language_model.encoder.embed_tokens.weight"), Some(SHARED));
+        assert_eq!(canonical("language_model.decoder.embed_tokens.weight"), Some(SHARED));
         assert_eq!(canonical("query_tokens"), Some("query_tokens"));
         assert_eq!(canonical("qformer.embeddings.position_ids"), None);
     }

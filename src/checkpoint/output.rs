@@ -68,23 +68,14 @@ impl OutputFolder {
             // Names that the parser let through are plain: they stay within the folder.
             replaced.extend(index.files().into_iter().map(str::to_owned));
         }
-        Ok(Self {
-            root: root.into(),
-            made,
-            pending: Vec::new(),
-            replaced,
-        })
+        Ok(Self { root: root.into(), made, pending: Vec::new(), replaced })
     }
 
     /// Announces a file and returns the temporary path to write it to; it gets its name, which
     /// may be known only after it was written, from [`OutputFolder::name`].
     pub fn add(&mut self) -> PathBuf {
-        let path = self.root.join(format!(
-            "{}{:05}{}",
-            TEMPORARY.0,
-            self.pending.len(),
-            TEMPORARY.1
-        ));
+        let path =
+            self.root.join(format!("{}{:05}{}", TEMPORARY.0, self.pending.len(), TEMPORARY.1));
         self.pending.push((path.clone(), String::new()));
         path
     }

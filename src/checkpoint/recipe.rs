@@ -41,10 +41,7 @@ impl Recipe {
     /// All matrices in `format`.
     #[must_use]
     pub fn new(format: Format) -> Self {
-        Self {
-            format,
-            rules: Vec::new(),
-        }
+        Self { format, rules: Vec::new() }
     }
 
     /// The format of the matrices without a rule of their own.
@@ -59,27 +56,19 @@ impl Recipe {
     /// # Errors
     /// [`Error::OptionInvalid`] where the text is no rule.
     pub fn with_rule(mut self, text: &str) -> Result<Self> {
-        let rule = text
-            .split_once('=')
-            .filter(|(pattern, _)| !pattern.is_empty());
+        let rule = text.split_once('=').filter(|(pattern, _)| !pattern.is_empty());
         let (pattern, format) = rule.ok_or_else(|| Error::OptionInvalid {
             option: "keep".into(),
             reason: format!("{text:?} is not of the form PATTERN=FORMAT"),
         })?;
-        self.rules.push(Rule {
-            pattern: pattern.into(),
-            format: format.parse()?,
-        });
+        self.rules.push(Rule { pattern: pattern.into(), format: format.parse()? });
         Ok(self)
     }
 
     /// The patterns that match none of `matrices`: most likely a slip of the pen.
     pub fn idle_rules<'a>(&'a self, matrices: &'a [&str]) -> impl Iterator<Item = &'a str> {
         let idle = |rule: &&Rule| !matrices.iter().any(|name| glob(&rule.pattern, name));
-        self.rules
-            .iter()
-            .filter(idle)
-            .map(|rule| rule.pattern.as_str())
+        self.rules.iter().filter(idle).map(|rule| rule.pattern.as_str())
     }
 
     /// How the tensor `name` of this shape is stored.
@@ -88,11 +77,7 @@ impl Recipe {
         let Some((n, k)) = as_matrix(name, shape) else {
             return Storage::Plain;
         };
-        let rule = self
-            .rules
-            .iter()
-            .rev()
-            .find(|rule| glob(&rule.pattern, name));
+        let rule = self.rules.iter().rev().find(|rule| glob(&rule.pattern, name));
         let format = rule.map_or(self.format, |rule| rule.format).or_f16(k);
         Storage::Matrix { format, n, k }
     }
@@ -101,11 +86,7 @@ impl Recipe {
 /// Rows and columns of a tensor that is multiplied with or looked up in; `None` for others.
 fn as_matrix(name: &str, shape: &[usize]) -> Option<(usize, usize)> {
     // Positions and biases are added as they are.
-    const ADDED: [&str; 3] = [
-        "position_embedding",
-        "relative_attention_bias",
-        "class_embedding",
-    ];
+    const ADDED: [&str; 3] = ["position_embedding", "relative_attention_bias", "class_embedding"];
     if !name.ends_with(".weight") || ADDED.iter().any(|part| name.contains(part)) {
         return None;
     }
@@ -151,16 +132,8 @@ mod tests {
         let recipe = Recipe::new(Format::Q4);
         let matrix = |format, n, k| Storage::Matrix { format, n, k };
         for (name, shape, storage) in [
-            (
-                "language_model.shared.weight",
-                &[32128, 32][..],
-                matrix(Format::Q4, 32128, 32),
-            ),
-            (
-                "qformer.embeddings.word_embeddings.weight",
-                &[9, 64],
-                matrix(Format::Q4, 9, 64),
-            ),
+            ("language_model.shared.weight", &[32128, 32][..], matrix(Format::Q4, 32128, 32)),
+            ("qformer.embeddings.word_embeddings.weight", &[9, 64], matrix(Format::Q4, 9, 64)),
             (
                 "language_model.encoder.block.0.layer.0.SelfAttention.o.weight",
                 &[32, 48],
@@ -168,27 +141,11 @@ mod tests {
             ),
             (PATCH, &[32, 3, 14, 14], matrix(Format::F16, 32, 588)),
             (PATCH, &[32, 3, 16, 16], matrix(Format::Q4, 32, 768)),
-            (
-                "qformer.embeddings.position_embeddings.weight",
-                &[512, 32],
-                Storage::Plain,
-            ),
-            (
-                "vision_model.embeddings.position_embedding",
-                &[1, 17, 32],
-                Storage::Plain,
-            ),
-            (
-                "vision_model.embeddings.class_embedding",
-                &[1, 1, 32],
-                Storage::Plain,
-            ),
+            ("qformer.embeddings.position_embeddings.weight", &[512, 32], Storage::Plain),
+            ("vision_model.embeddings.position_embedding", &[1, 17, 32], Storage::Plain),
+            ("vision_model.embeddings.class_embedding", &[1, 1, 32], Storage::Plain),
             ("query_tokens", &[1, 8, 32], Storage::Plain),
-            (
-                "x.SelfAttention.relative_attention_bias.weight",
-                &[32, 32],
-                Storage::Plain,
-            ),
+            ("x.SelfAttention.relative_attention_bias.weight", &[32, 32], Storage::Plain),
             ("x.layer_norm.weight", &[32], Storage::Plain),
             ("x.weight", &[0, 32], Storage::Plain),
             ("x.weight", &[32, 2, 2], Storage::Plain),
@@ -211,10 +168,7 @@ mod tests {
         assert_eq!(format("a.wo.weight"), Format::F32);
         assert_eq!(format("b.wo.weight"), Format::Q8);
         assert_eq!(format("b.wi.weight"), Format::Q4);
-        assert_eq!(
-            recipe.idle_rules(&["b.wo.weight"]).collect::<Vec<_>>(),
-            ["a.*"]
-        );
+        assert_eq!(recipe.idle_rules(&["b.wo.weight"]).collect::<Vec<_>>(), ["a.*"]);
         for bad in ["", "q8", "=q8", "x=q5", "x="] {
             assert_eq!(
                 Recipe::new(Format::Q4).with_rule(bad).unwrap_err().code(),

@@ -28,11 +28,7 @@ pub struct Rows<'a> {
 #[derive(Debug, Clone, Copy)]
 enum Source<'a> {
     Floats(Dtype, &'a [u8]),
-    Packed {
-        format: Format,
-        words: &'a [u8],
-        scales: &'a [u8],
-    },
+    Packed { format: Format, words: &'a [u8], scales: &'a [u8] },
 }
 
 impl<'a> Rows<'a> {
@@ -41,12 +37,7 @@ impl<'a> Rows<'a> {
     /// # Errors
     /// The tensor holds no weights, or words and scales do not belong together.
     pub fn of(folder: &'a Folder, tensor: TensorView<'a>) -> Result<Self> {
-        let TensorView {
-            name,
-            dtype,
-            shape,
-            bytes,
-        } = tensor;
+        let TensorView { name, dtype, shape, bytes } = tensor;
         if dtype == Dtype::U32 {
             let beside = folder.tensor(&scales_name(name))?;
             let format =
@@ -58,17 +49,8 @@ impl<'a> Rows<'a> {
                     found: format!("{shape:?} with {} {:?}", beside.dtype, beside.shape),
                 });
             };
-            let source = Source::Packed {
-                format,
-                words: bytes,
-                scales: beside.bytes,
-            };
-            return Ok(Self {
-                name,
-                n,
-                k: groups * quant::GROUP,
-                source,
-            });
+            let source = Source::Packed { format, words: bytes, scales: beside.bytes };
+            return Ok(Self { name, n, k: groups * quant::GROUP, source });
         }
         if !matches!(dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16) {
             return Err(Error::TensorShape {
@@ -81,12 +63,7 @@ impl<'a> Rows<'a> {
             [n, ref rest @ ..] if !rest.is_empty() => (n, rest.iter().product()),
             _ => (1, shape.iter().product()),
         };
-        Ok(Self {
-            name,
-            n,
-            k,
-            source: Source::Floats(dtype, bytes),
-        })
+        Ok(Self { name, n, k, source: Source::Floats(dtype, bytes) })
     }
 
     /// The format of a packed tensor.
@@ -108,9 +85,7 @@ impl<'a> Rows<'a> {
             let range = rows.start.checked_mul(row)?..rows.end.checked_mul(row)?;
             bytes.get(range)
         };
-        let none = || Error::Internal {
-            reason: format!("{} has no rows {rows:?}", self.name),
-        };
+        let none = || Error::Internal { reason: format!("{} has no rows {rows:?}", self.name) };
         match self.source {
             Source::Floats(dtype, bytes) => {
                 let bytes = slice(bytes, self.k * dtype.size()).ok_or_else(none)?;
@@ -123,11 +98,7 @@ impl<'a> Rows<'a> {
                         .collect(),
                 })
             }
-            Source::Packed {
-                format,
-                words,
-                scales,
-            } => {
+            Source::Packed { format, words, scales } => {
                 let per_word = format.weights_per_word().ok_or_else(none)?;
                 let words = slice(words, self.k / per_word * 4).ok_or_else(none)?;
                 let scales = slice(scales, self.k / quant::GROUP * 2).ok_or_else(none)?;
@@ -171,21 +142,11 @@ impl<'a> Rows<'a> {
                 continue;
             };
             let results: Vec<Result<T>> = std::thread::scope(|scope| {
-                let handles: Vec<_> = others
-                    .iter()
-                    .map(|&start| scope.spawn(move || block(start)))
-                    .collect();
-                let panicked = |_| {
-                    Err(Error::Internal {
-                        reason: "a thread panicked".into(),
-                    })
-                };
+                let handles: Vec<_> =
+                    others.iter().map(|&start| scope.spawn(move || block(start))).collect();
+                let panicked = |_| Err(Error::Internal { reason: "a thread panicked".into() });
                 let mut results = vec![block(first)];
-                results.extend(
-                    handles
-                        .into_iter()
-                        .map(|h| h.join().unwrap_or_else(panicked)),
-                );
+                results.extend(handles.into_iter().map(|h| h.join().unwrap_or_else(panicked)));
                 results
             });
             results.into_iter().try_for_each(|result| sink(result?))?;
@@ -198,11 +159,7 @@ impl<'a> Rows<'a> {
         match error {
             Error::TensorValue { reason, .. } => Error::TensorValue {
                 name: self.name.into(),
-                reason: if start > 0 {
-                    format!("from row {start} on, {reason}")
-                } else {
-                    reason
-                },
+                reason: if start > 0 { format!("from row {start} on, {reason}") } else { reason },
             },
             other => other,
         }
@@ -212,8 +169,5 @@ impl<'a> Rows<'a> {
 /// `X.scales` for `X.weight`.
 #[must_use]
 pub fn scales_name(weight: &str) -> String {
-    format!(
-        "{}.scales",
-        weight.strip_suffix(".weight").unwrap_or(weight)
-    )
+    format!("{}.scales", weight.strip_suffix(".weight").unwrap_or(weight))
 }

@@ -71,17 +71,11 @@ impl Dtype {
     /// The name that headers use.
     #[must_use]
     pub fn name(self) -> &'static str {
-        Self::NAMES
-            .iter()
-            .find(|(_, d)| *d == self)
-            .map_or("?", |(name, _)| name)
+        Self::NAMES.iter().find(|(_, d)| *d == self).map_or("?", |(name, _)| name)
     }
 
     fn parse(name: &str) -> Option<Self> {
-        Self::NAMES
-            .iter()
-            .find(|(n, _)| *n == name)
-            .map(|(_, d)| *d)
+        Self::NAMES.iter().find(|(n, _)| *n == name).map(|(_, d)| *d)
     }
 }
 
@@ -134,10 +128,7 @@ impl Header {
         let Some(length) = first.first_chunk::<8>() else {
             return Err(bad(
                 file,
-                format!(
-                    "it ends after {} bytes, inside the header's length",
-                    first.len()
-                ),
+                format!("it ends after {} bytes, inside the header's length", first.len()),
             ));
         };
         let length = u64::from_le_bytes(*length);
@@ -172,10 +163,7 @@ impl Header {
         let raw: RawHeader = serde_json::from_str(text)
             .map_err(|e| bad(file, format!("the header cannot be read ({e})")))?;
         let data_len = file_len.checked_sub(data_start as u64).ok_or_else(|| {
-            bad(
-                file,
-                format!("it has {file_len} bytes, its header alone {data_start}"),
-            )
+            bad(file, format!("it has {file_len} bytes, its header alone {data_start}"))
         })?;
         let mut tensors = raw
             .entries
@@ -201,11 +189,7 @@ impl Header {
                 format!("its tensors have {end} bytes, the file has room for {data_len}"),
             ));
         }
-        Ok(Self {
-            metadata: raw.metadata,
-            tensors,
-            data_start,
-        })
+        Ok(Self { metadata: raw.metadata, tensors, data_start })
     }
 
     /// The tensors without the fillers.
@@ -215,10 +199,7 @@ impl Header {
 }
 
 fn bad(file: &str, reason: String) -> Error {
-    Error::CheckpointHeader {
-        file: file.into(),
-        reason,
-    }
+    Error::CheckpointHeader { file: file.into(), reason }
 }
 
 /// What the JSON says about a tensor, unchecked.
@@ -248,29 +229,19 @@ impl RawEntry {
             .collect::<Result<Vec<_>, _>>()
             .map_err(|_| too_large())?;
         // Readers multiply some of the sizes: no product may overflow, even beside a zero.
-        let product = |least: usize| {
-            shape
-                .iter()
-                .try_fold(dtype.size(), |n, &d| n.checked_mul(d.max(least)))
-        };
+        let product =
+            |least: usize| shape.iter().try_fold(dtype.size(), |n, &d| n.checked_mul(d.max(least)));
         let bytes = product(1).and_then(|_| product(0)).ok_or_else(too_large)?;
         let [start, end] = self.data_offsets;
         let (Ok(start), Ok(end)) = (usize::try_from(start), usize::try_from(end)) else {
-            return Err(wrong(format!(
-                "lies at {start}..{end}, beyond what can be addressed"
-            )));
+            return Err(wrong(format!("lies at {start}..{end}, beyond what can be addressed")));
         };
         if end.checked_sub(start) != Some(bytes) {
             return Err(wrong(format!(
                 "lies at {start}..{end}, but {dtype} {shape:?} has {bytes} bytes"
             )));
         }
-        Ok(TensorInfo {
-            name,
-            dtype,
-            shape,
-            range: start..end,
-        })
+        Ok(TensorInfo { name, dtype, shape, range: start..end })
     }
 }
 

@@ -62,11 +62,7 @@ impl Layout {
             let together = follower.map_or(alone, |next| self.place(alone, next));
             // A pair that would fit into a file of its own is not torn apart.
             let empty_pair = follower.map_or(slot.bytes(), |next| self.place(slot.bytes(), next));
-            let needed = if empty_pair <= self.limit {
-                together
-            } else {
-                alone
-            };
+            let needed = if empty_pair <= self.limit { together } else { alone };
             if start < at && needed > self.limit {
                 files.push(&slots[start..at]);
                 (start, end) = (at, slot.bytes());
@@ -96,10 +92,7 @@ impl Layout {
                 entries.push((name, Entry::Filler(end, start)));
             }
             end = start + slot.bytes();
-            entries.push((
-                slot.name.clone(),
-                Entry::Tensor(slot.dtype, &slot.shape, start, end),
-            ));
+            entries.push((slot.name.clone(), Entry::Tensor(slot.dtype, &slot.shape, start, end)));
         }
         let mut json =
             serde_json::to_vec(&InOrder(&entries)).map_err(|e| internal(e.to_string()))?;
@@ -152,10 +145,7 @@ pub fn write_files<'a>(
             }
         }
         file.file.flush().map_err(io)?;
-        let info = ShardInfo {
-            bytes: file.bytes,
-            sha256: hex(&file.hash.finalize()),
-        };
+        let info = ShardInfo { bytes: file.bytes, sha256: hex(&file.hash.finalize()) };
         let name = name(number, runs.len(), &info.sha256);
         out.name(name.clone());
         written.push((name, info, run));
@@ -182,18 +172,9 @@ pub fn index_json(files: &[(String, ShardInfo, &[Slot])], format: Option<&str>) 
         metadata: Metadata<'a>,
         weight_map: InOrder<'a, &'a str>,
     }
-    let slots = || {
-        files
-            .iter()
-            .flat_map(|(name, _, run)| run.iter().map(move |slot| (name, slot)))
-    };
-    let shards: Vec<_> = files
-        .iter()
-        .map(|(name, info, _)| (name.clone(), info.clone()))
-        .collect();
-    let map: Vec<_> = slots()
-        .map(|(file, slot)| (slot.name.clone(), file.as_str()))
-        .collect();
+    let slots = || files.iter().flat_map(|(name, _, run)| run.iter().map(move |slot| (name, slot)));
+    let shards: Vec<_> = files.iter().map(|(name, info, _)| (name.clone(), info.clone())).collect();
+    let map: Vec<_> = slots().map(|(file, slot)| (slot.name.clone(), file.as_str())).collect();
     let json = Json {
         metadata: Metadata {
             total_size: slots().map(|(_, slot)| slot.bytes()).sum(),

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 
 use burn::tensor::{Device, Int, Tensor};
 
+use super::names::canonical;
 use super::safetensors::Dtype;
 use crate::error::{Error, Result};
 use crate::kernels::launch::floats_from_words;
@@ -33,11 +34,7 @@ impl WeightStore {
     /// An empty store for `device`.
     #[must_use]
     pub fn new(device: &Device) -> Self {
-        Self {
-            device: device.clone(),
-            tensors: HashMap::new(),
-            bytes: 0,
-        }
+        Self { device: device.clone(), tensors: HashMap::new(), bytes: 0 }
     }
 
     /// The device the tensors are on.
@@ -53,14 +50,21 @@ impl WeightStore {
     }
 
     /// Copies a tensor to the device: U32, F16 and F32 as they are, BF16 widened to F32.
-    /// Tensors of other types hold no weights and are left out.
+    /// Tensors of other types, and those the models do not use, are left out.
     ///
     /// # Errors
     /// `bytes` is not what `dtype` and `shape` say.
-    pub fn insert(&mut self, name: &str, dtype: Dtype, shape: &[usize], bytes: &[u8]) -> Result<()> {
-        let count = shape
-            .iter()
-            .try_fold(1usize, |product, size| product.checked_mul(*size));
+    pub fn insert(
+        &mut self,
+        name: &str,
+        dtype: Dtype,
+        shape: &[usize],
+        bytes: &[u8],
+    ) -> Result<()> {
+        let Some(name) = canonical(name) else {
+            return Ok(());
+        };
+        let count = shape.iter().try_fold(1usize, |product, size| product.checked_mul(*size));
         if count.and_then(|count| count.checked_mul(dtype.size())) != Some(bytes.len()) {
             return Err(Error::TensorShape {
                 name: name.into(),
@@ -71,20 +75,15 @@ impl WeightStore {
         let (dtype, bytes) = match dtype {
             Dtype::U32 | Dtype::F32 | Dtype::F16 => (dtype, bytes.to_vec()),
             Dtype::BF16 => {
-                let wide = bytes
-                    .chunks_exact(2)
-                    .flat_map(|half| [0, 0, half[0], half[1]]);
+                let wide = bytes.chunks_exact(2).flat_map(|half| [0, 0, half[0], half[1]]);
                 (Dtype::F32, wide.collect())
             }
             _ => return Ok(()),
         };
         self.bytes += bytes.len() as u64;
-        let stored = Stored {
-            dtype,
-            shape: shape.to_vec(),
-            words: words_from_bytes(bytes, &self.device),
-        };
-        self.tensors.insert(canonical(name).to_owned(), stored);
+        let stored =
+            Stored { dtype, shape: shape.to_vec(), words: words_from_bytes(bytes, &self.device) };
+        self.tensors.insert(name.to_owned(), stored);
         Ok(())
     }
 
@@ -122,11 +121,7 @@ impl WeightStore {
                 if rows != n || stored.shape.iter().product::<usize>() != n * k {
                     return Err(misfit(format!("{:?}", stored.shape)));
                 }
-                let format = if dtype == Dtype::F16 {
-                    Format::F16
-                } else {
-                    Format::F32
-                };
+                let format = if dtype == Dtype::F16 { Format::F16 } else { Format::F32 };
                 (format, None)
             }
         };
@@ -170,7 +165,7 @@ impl WeightStore {
     /// Whether the tensor is there.
     #[must_use]
     pub fn contains(&self, name: &str) -> bool {
-        self.tensors.contains_key(canonical(name))
+        self.tensors.contains_key(name)
     }
 
     /// Names nobody has taken, sorted.
@@ -182,17 +177,6 @@ impl WeightStore {
     }
 
     fn take(&mut self, name: &str) -> Result<Stored> {
-        self.tensors
-            .remove(canonical(name))
-            .ok_or_else(|| Error::TensorMissing { name: name.into() })
-    }
-}
-
-/// `transformers` ties the embeddings of T5's stacks to `shared` and may save any of the names.
-fn canonical(name: &str) -> &str {
-    match name {
-        "language_model.encoder.embed_tokens.weight"
-        | "language_model.decoder.embed_tokens.weight" => "language_model.shared.weight",
-        other => other,
+        self.tensors.remove(name).ok_or_else(|| Error::TensorMissing { name: name.into() })
     }
 }

@@ -23,20 +23,14 @@ pub(super) fn parse_json<T: DeserializeOwned>(file: &str, bytes: &[u8]) -> Resul
     if bytes.len() > MAX_FILE_BYTES {
         return Err(invalid(
             file,
-            format!(
-                "it has {} bytes; at most {MAX_FILE_BYTES} are read",
-                bytes.len()
-            ),
+            format!("it has {} bytes; at most {MAX_FILE_BYTES} are read", bytes.len()),
         ));
     }
     serde_json::from_slice(bytes).map_err(|e| invalid(file, format!("it cannot be read ({e})")))
 }
 
 pub(super) fn invalid(file: &str, reason: impl Into<String>) -> Error {
-    Error::ConfigInvalid {
-        file: file.into(),
-        reason: reason.into(),
-    }
+    Error::ConfigInvalid { file: file.into(), reason: reason.into() }
 }
 
 /// Checks on the fields of one section of `config.json`, named in every complaint.
@@ -67,15 +61,11 @@ impl Section {
         if value.is_finite() && (0.0..1.0).contains(&value) {
             return Ok(());
         }
-        self.fail(&format!(
-            "{field} is {value}; it must be from 0 and below 1"
-        ))
+        self.fail(&format!("{field} is {value}; it must be from 0 and below 1"))
     }
 
     pub(super) fn matrix(&self, what: &str, shape: &[usize]) -> Result<()> {
-        let elements = shape
-            .iter()
-            .try_fold(1usize, |product, &n| product.checked_mul(n));
+        let elements = shape.iter().try_fold(1usize, |product, &n| product.checked_mul(n));
         if elements.is_some_and(|n| n <= MAX_MATRIX) {
             return Ok(());
         }

@@ -31,10 +31,7 @@ enum RawSize {
 impl From<RawSize> for PictureSize {
     fn from(raw: RawSize) -> Self {
         match raw {
-            RawSize::Square(side) => Self {
-                height: side,
-                width: side,
-            },
+            RawSize::Square(side) => Self { height: side, width: side },
             RawSize::Sides { height, width } => Self { height, width },
         }
     }
@@ -65,10 +62,7 @@ pub struct PreprocessorConfig {
 impl Default for PreprocessorConfig {
     fn default() -> Self {
         Self {
-            size: PictureSize {
-                height: 384,
-                width: 384,
-            },
+            size: PictureSize { height: 384, width: 384 },
             image_mean: [0.481_454_66, 0.457_827_5, 0.408_210_73],
             image_std: [0.268_629_54, 0.261_302_6, 0.275_777_1],
             rescale_factor: 1.0 / 255.0,

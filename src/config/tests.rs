@@ -30,17 +30,8 @@ fn with(path: &str, value: Value) -> Value {
 fn fields_defaults_and_derived_values() {
     let c = parse(&sample()).unwrap();
     assert_eq!((c.num_query_tokens, c.image_token_index), (8, Some(90)));
-    assert_eq!(
-        (c.vision_config.num_patches(), c.vision_config.num_tokens()),
-        (16, 17)
-    );
-    assert_eq!(
-        (
-            c.vision_config.layer_norm_eps,
-            c.qformer_config.layer_norm_eps
-        ),
-        (1e-6, 1e-12)
-    );
+    assert_eq!((c.vision_config.num_patches(), c.vision_config.num_tokens()), (16, 17));
+    assert_eq!((c.vision_config.layer_norm_eps, c.qformer_config.layer_norm_eps), (1e-6, 1e-12));
     assert_eq!(
         c.qformer_config.encoder_hidden_size, 24,
         "the vision tower's width, as in the reference"
@@ -58,9 +49,7 @@ fn fields_defaults_and_derived_values() {
         (0, 1, 0)
     );
     assert!(c.quantization_config.is_none());
-    let layers: Vec<bool> = (0..4)
-        .map(|i| c.qformer_config.has_cross_attention(i))
-        .collect();
+    let layers: Vec<bool> = (0..4).map(|i| c.qformer_config.has_cross_attention(i)).collect();
     assert_eq!(layers, [true, false, true, false]);
 }
 
@@ -76,14 +65,8 @@ fn the_defaults_are_the_real_model_s() {
         ),
         (1408, 39, 257)
     );
-    assert_eq!(
-        (c.qformer_config.hidden_size, c.num_query_tokens),
-        (768, 32)
-    );
-    assert_eq!(
-        (c.text_config.dense_act_fn, c.text_config.is_gated_act),
-        (Activation::Relu, false)
-    );
+    assert_eq!((c.qformer_config.hidden_size, c.num_query_tokens), (768, 32));
+    assert_eq!((c.text_config.dense_act_fn, c.text_config.is_gated_act), (Activation::Relu, false));
 }
 
 #[test]
@@ -95,16 +78,9 @@ fn activations_derive_from_the_projection_where_absent() {
         ("gelu", false, Activation::Gelu),
     ] {
         let mut config = with("/text_config/feed_forward_proj", projection.into());
-        config["text_config"]
-            .as_object_mut()
-            .unwrap()
-            .remove("dense_act_fn");
+        config["text_config"].as_object_mut().unwrap().remove("dense_act_fn");
         let text = parse(&config).unwrap().text_config;
-        assert_eq!(
-            (text.is_gated_act, text.dense_act_fn),
-            (gated, activation),
-            "{projection}"
-        );
+        assert_eq!((text.is_gated_act, text.dense_act_fn), (gated, activation), "{projection}");
     }
     for name in ["gelu", "gelu_new", "relu", "silu"] {
         let activation = Activation::try_from(name.to_owned()).unwrap();
@@ -116,14 +92,9 @@ fn activations_derive_from_the_projection_where_absent() {
 #[test]
 fn quantisation_is_ours_or_refused() {
     let ours = serde_json::to_value(QuantizationConfig::new(Format::Q4)).unwrap();
+    assert_eq!(ours, json!({"quant_method": "instructblip-web", "format": "q4", "group_size": 32}));
     assert_eq!(
-        ours,
-        json!({"quant_method": "instructblip-web", "format": "q4", "group_size": 32})
-    );
-    assert_eq!(
-        parse(&with("/quantization_config", ours))
-            .unwrap()
-            .quantization_config,
+        parse(&with("/quantization_config", ours)).unwrap().quantization_config,
         Some(QuantizationConfig::new(Format::Q4))
     );
     for other in [
@@ -133,9 +104,7 @@ fn quantisation_is_ours_or_refused() {
         json!({"quant_method": "instructblip-web", "format": "q4", "group_size": 64}),
     ] {
         assert_eq!(
-            parse(&with("/quantization_config", other))
-                .unwrap_err()
-                .code(),
+            parse(&with("/quantization_config", other)).unwrap_err().code(),
             "config-invalid"
         );
     }
@@ -145,10 +114,7 @@ fn quantisation_is_ours_or_refused() {
 #[test]
 fn what_is_written_reads_back() {
     let c = parse(&sample()).unwrap();
-    assert_eq!(
-        ModelConfig::parse(&serde_json::to_vec(&c).unwrap()).unwrap(),
-        c
-    );
+    assert_eq!(ModelConfig::parse(&serde_json::to_vec(&c).unwrap()).unwrap(), c);
 }
 
 #[test]
@@ -161,53 +127,25 @@ fn absurd_values_are_refused_by_name() {
         ("/num_query_tokens", json!(1e9 as u64), "num_query_tokens"),
         ("/vision_config/hidden_size", json!(0), "hidden_size"),
         ("/vision_config/hidden_size", json!(huge), "vision_config"),
-        (
-            "/vision_config/hidden_size",
-            json!(25),
-            "num_attention_heads",
-        ),
-        (
-            "/vision_config/num_attention_heads",
-            json!(0),
-            "num_attention_heads",
-        ),
+        ("/vision_config/hidden_size", json!(25), "num_attention_heads"),
+        ("/vision_config/num_attention_heads", json!(0), "num_attention_heads"),
         ("/vision_config/image_size", json!(57), "patch_size"),
         ("/vision_config/image_size", json!(1 << 20), "image_size"),
         ("/vision_config/patch_size", json!(0), "patch_size"),
         ("/vision_config/patch_size", json!(112), "patch_size"),
         ("/vision_config/num_hidden_layers", json!(huge), ""),
-        (
-            "/vision_config/num_hidden_layers",
-            json!(100_000),
-            "num_hidden_layers",
-        ),
-        (
-            "/vision_config/layer_norm_eps",
-            json!(-1.0),
-            "layer_norm_eps",
-        ),
+        ("/vision_config/num_hidden_layers", json!(100_000), "num_hidden_layers"),
+        ("/vision_config/layer_norm_eps", json!(-1.0), "layer_norm_eps"),
         ("/vision_config/layer_norm_eps", json!(2), "layer_norm_eps"),
         ("/vision_config/hidden_act", json!("mish"), "mish"),
         ("/vision_config/hidden_size", json!(3 << 18), "too large"),
         ("/vision_config/hidden_size", json!(-24), ""),
         ("/vision_config/hidden_size", json!(24.5), ""),
         ("/vision_config/hidden_size", json!("24"), ""),
-        (
-            "/qformer_config/hidden_size",
-            json!(31),
-            "num_attention_heads",
-        ),
+        ("/qformer_config/hidden_size", json!(31), "num_attention_heads"),
         ("/qformer_config/vocab_size", json!(0), "vocab_size"),
-        (
-            "/qformer_config/cross_attention_frequency",
-            json!(0),
-            "cross_attention_frequency",
-        ),
-        (
-            "/qformer_config/max_position_embeddings",
-            json!(0),
-            "max_position_embeddings",
-        ),
+        ("/qformer_config/cross_attention_frequency", json!(0), "cross_attention_frequency"),
+        ("/qformer_config/max_position_embeddings", json!(0), "max_position_embeddings"),
         (
             "/qformer_config/position_embedding_type",
             json!("relative_key"),
@@ -220,36 +158,19 @@ fn absurd_values_are_refused_by_name() {
         ("/text_config/vocab_size", json!(1), "eos_token_id"),
         ("/text_config/eos_token_id", json!(100), "eos_token_id"),
         ("/text_config/pad_token_id", json!(-1), ""),
-        (
-            "/text_config/relative_attention_num_buckets",
-            json!(2),
-            "buckets",
-        ),
-        (
-            "/text_config/relative_attention_num_buckets",
-            json!(33),
-            "buckets",
-        ),
-        (
-            "/text_config/relative_attention_max_distance",
-            json!(16),
-            "max_distance",
-        ),
+        ("/text_config/relative_attention_num_buckets", json!(2), "buckets"),
+        ("/text_config/relative_attention_num_buckets", json!(33), "buckets"),
+        ("/text_config/relative_attention_max_distance", json!(16), "max_distance"),
         ("/text_config/layer_norm_epsilon", json!(1e300), ""),
         ("/text_config/feed_forward_proj", json!(7), ""),
         ("/text_config/d_model", json!(5_000_000), "d_model"),
         ("/text_config", Value::Null, ""),
         ("/vision_config", json!(3), ""),
     ] {
-        let error = parse(&with(path, value.clone()))
-            .map(|_| ())
-            .expect_err(path);
+        let error = parse(&with(path, value.clone())).map(|_| ()).expect_err(path);
         assert_eq!(error.code(), "config-invalid");
         assert!(error.to_string().starts_with("config.json: "), "{error}");
-        assert!(
-            error.to_string().contains(named),
-            "{path} = {value}: {error}"
-        );
+        assert!(error.to_string().contains(named), "{path} = {value}: {error}");
     }
 }
 
@@ -257,17 +178,8 @@ fn absurd_values_are_refused_by_name() {
 fn files_that_are_no_configuration_are_refused() {
     let deep = "[".repeat(100_000);
     let long = format!("{}{}", " ".repeat(MAX_FILE_BYTES), sample());
-    let texts = [
-        "",
-        "{",
-        "null",
-        "[]",
-        "3",
-        "\u{0}",
-        "{\"model_type\": \"instructblip\"}",
-        &deep,
-        &long,
-    ];
+    let texts =
+        ["", "{", "null", "[]", "3", "\u{0}", "{\"model_type\": \"instructblip\"}", &deep, &long];
     for text in texts {
         for error in [
             ModelConfig::parse(text.as_bytes()).map(|_| ()).unwrap_err(),
@@ -293,31 +205,11 @@ fn preprocessor_sizes_and_defaults() {
         json!({"size": {"height": 56, "width": 56}, "image_processor_type": "BlipImageProcessor"}),
     )
     .unwrap();
+    assert_eq!((c.size, c.rescale_factor), (PictureSize { height: 56, width: 56 }, 1.0 / 255.0));
+    assert_eq!(parse(json!({"size": 224})).unwrap().size, PictureSize { height: 224, width: 224 });
     assert_eq!(
-        (c.size, c.rescale_factor),
-        (
-            PictureSize {
-                height: 56,
-                width: 56
-            },
-            1.0 / 255.0
-        )
-    );
-    assert_eq!(
-        parse(json!({"size": 224})).unwrap().size,
-        PictureSize {
-            height: 224,
-            width: 224
-        }
-    );
-    assert_eq!(
-        parse(json!({"size": {"height": 2, "width": 3}}))
-            .unwrap()
-            .size,
-        PictureSize {
-            height: 2,
-            width: 3
-        }
+        parse(json!({"size": {"height": 2, "width": 3}})).unwrap().size,
+        PictureSize { height: 2, width: 3 }
     );
     for bad in [
         json!({"size": 0}),
@@ -331,19 +223,12 @@ fn preprocessor_sizes_and_defaults() {
         json!({"rescale_factor": -1}),
         json!({"rescale_factor": 0}),
     ] {
-        assert_eq!(
-            parse(bad.clone()).expect_err(&bad.to_string()).code(),
-            "config-invalid"
-        );
+        assert_eq!(parse(bad.clone()).expect_err(&bad.to_string()).code(), "config-invalid");
     }
     let model = super::tests::parse(&sample()).unwrap();
     assert!(c.check_fits(&model).is_ok());
     assert_eq!(
-        parse(json!({"size": 224}))
-            .unwrap()
-            .check_fits(&model)
-            .unwrap_err()
-            .code(),
+        parse(json!({"size": 224})).unwrap().check_fits(&model).unwrap_err().code(),
         "config-invalid"
     );
 }
@@ -356,19 +241,9 @@ fn generation_defaults() {
         GenerationConfig::default()
     );
     let c = parse(json!({"max_new_tokens": 64, "num_beams": 5, "length_penalty": -1.0, "eos_token_id": [1, 2], "top_p": 0.9})).unwrap();
-    assert_eq!(
-        (c.max_new_tokens, c.num_beams, c.length_penalty),
-        (Some(64), Some(5), Some(-1.0))
-    );
+    assert_eq!((c.max_new_tokens, c.num_beams, c.length_penalty), (Some(64), Some(5), Some(-1.0)));
     assert_eq!(c.eos_token_id.unwrap().as_slice(), [1, 2]);
-    assert_eq!(
-        parse(json!({"eos_token_id": 1}))
-            .unwrap()
-            .eos_token_id
-            .unwrap()
-            .as_slice(),
-        [1]
-    );
+    assert_eq!(parse(json!({"eos_token_id": 1})).unwrap().eos_token_id.unwrap().as_slice(), [1]);
     for bad in [
         json!({"num_beams": 0}),
         json!({"max_new_tokens": 1e9 as u64}),
@@ -376,9 +251,6 @@ fn generation_defaults() {
         json!({"temperature": -1}),
         json!({"max_length": -4}),
     ] {
-        assert_eq!(
-            parse(bad.clone()).expect_err(&bad.to_string()).code(),
-            "config-invalid"
-        );
+        assert_eq!(parse(bad.clone()).expect_err(&bad.to_string()).code(), "config-invalid");
     }
 }

@@ -141,11 +141,7 @@ impl TextConfig {
                 "relative_attention_num_buckets is {buckets}, not an even number from 4"
             ));
         }
-        at.size(
-            "relative_attention_max_distance",
-            self.relative_attention_max_distance,
-            1 << 24,
-        )?;
+        at.size("relative_attention_max_distance", self.relative_attention_max_distance, 1 << 24)?;
         if self.relative_attention_max_distance <= buckets / 2 {
             return at.fail("relative_attention_max_distance is not beyond the exact buckets");
         }
@@ -162,10 +158,7 @@ impl TextConfig {
             }
         }
         at.matrix("embedding", &[self.vocab_size, self.d_model])?;
-        at.matrix(
-            "attention weight",
-            &[self.num_heads, self.d_kv, self.d_model],
-        )?;
+        at.matrix("attention weight", &[self.num_heads, self.d_kv, self.d_model])?;
         at.matrix("feed-forward weight", &[self.d_ff, self.d_model])
     }
 }

@@ -85,7 +85,5 @@ async fn read_token(token: &Tensor<1, Int>) -> Result<u32> {
         .await?
         .first()
         .copied()
-        .ok_or_else(|| Error::Internal {
-            reason: "argmax returned nothing".into(),
-        })
+        .ok_or_else(|| Error::Internal { reason: "argmax returned nothing".into() })
 }

@@ -29,9 +29,8 @@ pub fn decode(bytes: &[u8]) -> Result<RgbImage> {
     if bytes.is_empty() {
         return Err(Error::PictureEmpty);
     }
-    let mut reader = ImageReader::new(Cursor::new(bytes))
-        .with_guessed_format()
-        .map_err(undecodable)?;
+    let mut reader =
+        ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(undecodable)?;
     match reader.format() {
         // The decoder would call a huge header a lack of memory.
         Some(ImageFormat::Png) => {
@@ -51,9 +50,7 @@ pub fn decode(bytes: &[u8]) -> Result<RgbImage> {
         }
         Some(ImageFormat::Jpeg) => {}
         Some(other) => {
-            return Err(undecodable(
-                format!("it looks like {other:?}").to_lowercase(),
-            ));
+            return Err(undecodable(format!("it looks like {other:?}").to_lowercase()));
         }
         None if bytes.get(4..8) == Some(b"ftyp") => {
             return Err(undecodable("it looks like HEIC or a video"));
@@ -78,9 +75,7 @@ pub fn decode(bytes: &[u8]) -> Result<RgbImage> {
 }
 
 fn undecodable(reason: impl ToString) -> Error {
-    Error::PictureUndecodable {
-        reason: reason.to_string(),
-    }
+    Error::PictureUndecodable { reason: reason.to_string() }
 }
 
 /// How the picture has to be turned. A broken EXIF block is no reason to refuse a picture.
@@ -97,11 +92,7 @@ fn check_size(width: u32, height: u32) -> Result<()> {
     }
     let most = u64::from(MAX_MEGAPIXELS) * 1_000_000;
     if u64::from(width) * u64::from(height) > most || width.max(height) > MAX_SIDE {
-        return Err(Error::PictureTooLarge {
-            width,
-            height,
-            limit_megapixels: MAX_MEGAPIXELS,
-        });
+        return Err(Error::PictureTooLarge { width, height, limit_megapixels: MAX_MEGAPIXELS });
     }
     Ok(())
 }
@@ -125,11 +116,9 @@ fn to_rgb8(picture: DynamicImage) -> Result<RgbImage> {
             data
         }
         DynamicImage::ImageRgb16(rgb) => rgb.as_raw().iter().map(high_byte).collect(),
-        DynamicImage::ImageRgba16(rgba) => rgba
-            .as_raw()
-            .chunks_exact(4)
-            .flat_map(|p| p[..3].iter().map(high_byte))
-            .collect(),
+        DynamicImage::ImageRgba16(rgba) => {
+            rgba.as_raw().chunks_exact(4).flat_map(|p| p[..3].iter().map(high_byte)).collect()
+        }
         other => return Ok(other.into_rgb8()),
     };
     RgbImage::from_raw(width, height, data)
@@ -143,10 +132,7 @@ const fn high_byte(value: &u16) -> u8 {
 
 /// Grey values, every `stride`-th of `data`, as three equal channels.
 fn spread<T>(data: &[T], stride: usize, to_u8: impl Fn(&T) -> u8) -> Vec<u8> {
-    data.iter()
-        .step_by(stride)
-        .flat_map(|v| [to_u8(v); 3])
-        .collect()
+    data.iter().step_by(stride).flat_map(|v| [to_u8(v); 3]).collect()
 }
 
 /// Whether a JPEG file has begun its scan and has no end-of-image marker after it. Segments

@@ -114,11 +114,7 @@ impl Layout {
     /// Plain attention in f64, the softmax over all keys at once.
     fn oracle(&self, host: &[Host]) -> Vec<f32> {
         let q = host[0].floats();
-        let (k, v) = if self.packed {
-            (q, q)
-        } else {
-            (host[1].floats(), host[2].floats())
-        };
+        let (k, v) = if self.packed { (q, q) } else { (host[1].floats(), host[2].floats()) };
         let bias = host[host.len() - 1].floats();
         let mut out = vec![0.0; self.batch * self.queries * self.heads * self.width];
         for b in 0..self.batch {

@@ -34,18 +34,14 @@ fn oracle(host: &[Host], format: Format, n: usize, k: usize) -> Vec<f32> {
         .iter()
         .flat_map(|id| {
             let first = *id as usize * k;
-            table
-                .get(first..first + k)
-                .map_or_else(|| vec![0.0; k], <[f32]>::to_vec)
+            table.get(first..first + k).map_or_else(|| vec![0.0; k], <[f32]>::to_vec)
         })
         .collect()
 }
 
 fn shader(format: Format) -> Shader {
     let mut shader = Matrix::shader("embedding", format);
-    shader
-        .parts
-        .push(include_str!("../../shaders/embedding.wgsl"));
+    shader.parts.push(include_str!("../../shaders/embedding.wgsl"));
     shader.constants.push(("WORKGROUP", WORKGROUP));
     shader
 }

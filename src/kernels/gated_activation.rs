@@ -25,7 +25,9 @@ pub fn gated_activation(gate: &Tensor<3>, up: &Tensor<3>, activation: Activation
             .floats()
             .iter()
             .zip(host[1].floats())
-            .map(|(gate, up)| (activation::apply(Some(activation), f64::from(*gate)) * f64::from(*up)) as f32)
+            .map(|(gate, up)| {
+                (activation::apply(Some(activation), f64::from(*gate)) * f64::from(*up)) as f32
+            })
             .collect()
     })
     .reshape(shape)
@@ -47,12 +49,5 @@ fn shader(activation: Activation) -> Shader {
 }
 
 pub(super) fn variants() -> Vec<Shader> {
-    [
-        Activation::Gelu,
-        Activation::GeluNew,
-        Activation::Relu,
-        Activation::Silu,
-    ]
-    .map(shader)
-    .to_vec()
+    [Activation::Gelu, Activation::GeluNew, Activation::Relu, Activation::Silu].map(shader).to_vec()
 }

@@ -143,10 +143,7 @@ fn cast<E: burn::tensor::Element + Copy>(data: &TensorData) -> Vec<u32>
 where
     i64: From<E>,
 {
-    slice_of::<E>(data)
-        .into_iter()
-        .map(|value| i64::from(value) as u32)
-        .collect()
+    slice_of::<E>(data).into_iter().map(|value| i64::from(value) as u32).collect()
 }
 
 /// Host copy of an [`Arg`], as the oracles take it.
@@ -242,9 +239,7 @@ impl Launch<'_> {
     }
 
     fn first_device(&self) -> Device {
-        self.inputs
-            .first()
-            .map_or_else(Device::default, Arg::device)
+        self.inputs.first().map_or_else(Device::default, Arg::device)
     }
 
     fn dispatch(self, dtype: DType) -> DispatchTensor {
@@ -287,10 +282,7 @@ impl Launch<'_> {
         }
         let [x, y, z] = self.grid;
         output.client.launch(
-            Box::new(SourceKernel::new(
-                self.shader,
-                CubeDim::new_1d(self.workgroup),
-            )),
+            Box::new(SourceKernel::new(self.shader, CubeDim::new_1d(self.workgroup))),
             CubeCount::Static(x, y, z),
             arguments,
         );
@@ -356,12 +348,8 @@ pub fn floats_from_words(words: Tensor<1, Int>) -> Tensor<1> {
             autodiff: DispatchAutodiffContext::Disabled,
         });
     }
-    let values: Vec<f32> = Arg::from(&words)
-        .to_host()
-        .words()
-        .iter()
-        .map(|word| f32::from_bits(*word))
-        .collect();
+    let values: Vec<f32> =
+        Arg::from(&words).to_host().words().iter().map(|word| f32::from_bits(*word)).collect();
     let shape = [values.len()];
     Tensor::from_data(TensorData::new(values, shape), &device)
 }

@@ -28,11 +28,8 @@ fn oracle(host: &[Host], width: usize, epsilon: f64) -> Vec<f32> {
     let mut out = Vec::with_capacity(host[0].floats().len());
     for row in host[0].floats().chunks(width) {
         let mean = row.iter().map(|x| f64::from(*x)).sum::<f64>() / width as f64;
-        let variance = row
-            .iter()
-            .map(|x| (f64::from(*x) - mean).powi(2))
-            .sum::<f64>()
-            / width as f64;
+        let variance =
+            row.iter().map(|x| (f64::from(*x) - mean).powi(2)).sum::<f64>() / width as f64;
         let scale = 1.0 / (variance + epsilon).sqrt();
         for (i, x) in row.iter().enumerate() {
             let y = (f64::from(*x) - mean) * scale * f64::from(weight[i]) + f64::from(bias[i]);

@@ -67,9 +67,7 @@ pub fn linear(x: &Tensor<3>, weight: &Matrix, epilogue: Epilogue<'_>) -> Tensor<
             grid: [n.div_ceil(64) as u32, m.div_ceil(16 * tile_m as usize) as u32, 1],
         }
     };
-    launch
-        .run(|host| variant.oracle(host, m, n, k))
-        .reshape([batch, rows, n])
+    launch.run(|host| variant.oracle(host, m, n, k)).reshape([batch, rows, n])
 }
 
 /// Invocations that share a row: one for every eight columns, a power of two up to 32.
@@ -88,12 +86,8 @@ struct Variant {
 impl Variant {
     fn shader(self, name: &'static str, main: &'static str) -> Shader {
         let mut shader = Matrix::shader(name, self.format);
-        shader
-            .parts
-            .extend([include_str!("../../shaders/activation.wgsl"), main]);
-        shader
-            .constants
-            .push(("ACTIVATION", activation::constant(self.activation)));
+        shader.parts.extend([include_str!("../../shaders/activation.wgsl"), main]);
+        shader.constants.push(("ACTIVATION", activation::constant(self.activation)));
         if self.bias {
             shader.flags.push("BIAS");
         }
@@ -149,12 +143,7 @@ pub(super) fn variants() -> Vec<Shader> {
     let mut shaders = Vec::new();
     for format in Format::ALL {
         for (bias, residual) in [(false, false), (true, false), (false, true), (true, true)] {
-            let variant = Variant {
-                format,
-                activation: Some(Activation::Gelu),
-                bias,
-                residual,
-            };
+            let variant = Variant { format, activation: Some(Activation::Gelu), bias, residual };
             shaders.extend([1, 3, 8].map(|rows| variant.matvec(rows, lanes(100))));
             shaders.extend([2, 4].map(|tile_m| variant.matmul(tile_m)));
         }

@@ -33,13 +33,7 @@ impl Matrix {
         words: Tensor<1, Int>,
         scales: Option<Tensor<1, Int>>,
     ) -> Self {
-        Self {
-            words,
-            scales,
-            format,
-            n,
-            k,
-        }
+        Self { words, scales, format, n, k }
     }
 
     /// Stores f32 weights `[n, k]` in `format`, or in f16 where rows cannot be packed.

@@ -57,10 +57,7 @@ impl InstructBlip {
     #[must_use]
     pub fn see(&self, pixel_values: &[f32], device: &Device) -> PictureFeatures {
         let vision = self.vision_model.forward(pixel_values, device);
-        PictureFeatures {
-            image_keys: self.qformer.image_keys(&vision),
-            vision,
-        }
+        PictureFeatures { image_keys: self.qformer.image_keys(&vision), vision }
     }
 
     /// The query rows of `qformer_last_hidden_state`, `[1, queries, hidden]`.
@@ -93,7 +90,11 @@ impl InstructBlip {
 
     /// One decoder step, see [`T5::step`].
     #[must_use]
-    pub fn step(&self, token: &Tensor<1, burn::tensor::Int>, state: &mut DecoderState) -> Tensor<2> {
+    pub fn step(
+        &self,
+        token: &Tensor<1, burn::tensor::Int>,
+        state: &mut DecoderState,
+    ) -> Tensor<2> {
         self.language_model.step(token, state)
     }
 }

@@ -99,10 +99,7 @@ impl QFormer {
     #[must_use]
     pub fn image_keys(&self, vision: &Tensor<3>) -> ImageKeys {
         let keys = |cross: &SelfOrCross| (cross.key.forward(vision), cross.value.forward(vision));
-        self.layers
-            .iter()
-            .map(|layer| layer.crossattention.as_ref().map(keys))
-            .collect()
+        self.layers.iter().map(|layer| layer.crossattention.as_ref().map(keys)).collect()
     }
 
     /// `qformer_input_ids` `[text]` (at most `max_position_embeddings`) and the picture to the
@@ -124,7 +121,12 @@ impl QFormer {
 }
 
 impl Layer {
-    fn load(weights: &mut WeightStore, index: usize, config: &QFormerConfig, image: usize) -> Result<Self> {
+    fn load(
+        weights: &mut WeightStore,
+        index: usize,
+        config: &QFormerConfig,
+        image: usize,
+    ) -> Result<Self> {
         let root = format!("qformer.encoder.layer.{index}");
         let width = config.hidden_size;
         let last = index + 1 == config.num_hidden_layers;
@@ -138,11 +140,7 @@ impl Layer {
                 None
             },
             query: FeedForward::load(weights, &root, "_query", config)?,
-            text: if last {
-                None
-            } else {
-                Some(FeedForward::load(weights, &root, "", config)?)
-            },
+            text: if last { None } else { Some(FeedForward::load(weights, &root, "", config)?) },
         })
     }
 
@@ -172,7 +170,12 @@ impl Layer {
 }
 
 impl SelfOrCross {
-    fn load(weights: &mut WeightStore, root: &str, config: &QFormerConfig, keys: usize) -> Result<Self> {
+    fn load(
+        weights: &mut WeightStore,
+        root: &str,
+        config: &QFormerConfig,
+        keys: usize,
+    ) -> Result<Self> {
         let width = config.hidden_size;
         let mut linear =
             |name: &str, k| Linear::load(weights, &format!("{root}.{name}"), width, k, true);
@@ -205,16 +208,21 @@ impl SelfOrCross {
             scale: (head as f32).powf(-0.5),
             bias: None,
         });
-        self.norm
-            .forward(&self.dense.forward_with(&mixed, None, Some(x)))
+        self.norm.forward(&self.dense.forward_with(&mixed, None, Some(x)))
     }
 }
 
 impl FeedForward {
-    fn load(weights: &mut WeightStore, root: &str, suffix: &str, config: &QFormerConfig) -> Result<Self> {
+    fn load(
+        weights: &mut WeightStore,
+        root: &str,
+        suffix: &str,
+        config: &QFormerConfig,
+    ) -> Result<Self> {
         let (width, inner) = (config.hidden_size, config.intermediate_size);
-        let mut linear =
-            |name: &str, n, k| Linear::load(weights, &format!("{root}.{name}{suffix}.dense"), n, k, true);
+        let mut linear = |name: &str, n, k| {
+            Linear::load(weights, &format!("{root}.{name}{suffix}.dense"), n, k, true)
+        };
         Ok(Self {
             intermediate: linear("intermediate", inner, width)?,
             output: linear("output", width, inner)?,
@@ -230,7 +238,6 @@ impl FeedForward {
 
     fn forward(&self, x: &Tensor<3>) -> Tensor<3> {
         let hidden = self.intermediate.forward_with(x, Some(self.activation), None);
-        self.norm
-            .forward(&self.output.forward_with(&hidden, None, Some(x)))
+        self.norm.forward(&self.output.forward_with(&hidden, None, Some(x)))
     }
 }

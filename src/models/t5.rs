@@ -182,12 +182,13 @@ impl T5 {
 }
 
 impl Stack {
-    fn load(weights: &mut WeightStore, root: &str, config: &TextConfig, decoder: bool) -> Result<Self> {
-        let layers = if decoder {
-            config.num_decoder_layers
-        } else {
-            config.num_layers
-        };
+    fn load(
+        weights: &mut WeightStore,
+        root: &str,
+        config: &TextConfig,
+        decoder: bool,
+    ) -> Result<Self> {
+        let layers = if decoder { config.num_decoder_layers } else { config.num_layers };
         Ok(Self {
             relative_attention_bias: weights.matrix(
                 &format!("{root}.block.0.layer.0.SelfAttention.relative_attention_bias"),
@@ -252,16 +253,17 @@ pub fn relative_position_bucket(
 }
 
 impl Block {
-    fn load(weights: &mut WeightStore, root: &str, config: &TextConfig, decoder: bool) -> Result<Self> {
+    fn load(
+        weights: &mut WeightStore,
+        root: &str,
+        config: &TextConfig,
+        decoder: bool,
+    ) -> Result<Self> {
         let mut attention = |index: usize, name: &str| {
             SubAttention::load(weights, &format!("{root}.{index}"), name, config)
         };
         let self_attention = attention(0, "SelfAttention")?;
-        let cross_attention = if decoder {
-            Some(attention(1, "EncDecAttention")?)
-        } else {
-            None
-        };
+        let cross_attention = if decoder { Some(attention(1, "EncDecAttention")?) } else { None };
         let index = if decoder { 2 } else { 1 };
         Ok(Self {
             self_attention,
@@ -272,7 +274,12 @@ impl Block {
 }
 
 impl SubAttention {
-    fn load(weights: &mut WeightStore, root: &str, name: &str, config: &TextConfig) -> Result<Self> {
+    fn load(
+        weights: &mut WeightStore,
+        root: &str,
+        name: &str,
+        config: &TextConfig,
+    ) -> Result<Self> {
         let (width, inner) = (config.d_model, config.num_heads * config.d_kv);
         let mut linear = |letter: &str, n, k| {
             Linear::load(weights, &format!("{root}.{name}.{letter}"), n, k, false)
@@ -346,7 +353,8 @@ impl FeedForward {
     /// `x + wo(act(wi_0 y) * wi_1 y)` with y the norm of x.
     fn forward(&self, x: &Tensor<3>) -> Tensor<3> {
         let y = self.layer_norm.forward(x);
-        let hidden = gated_activation(&self.wi_0.forward(&y), &self.wi_1.forward(&y), self.activation);
+        let hidden =
+            gated_activation(&self.wi_0.forward(&y), &self.wi_1.forward(&y), self.activation);
         self.wo.forward_with(&hidden, None, Some(x))
     }
 }

@@ -117,9 +117,8 @@ impl Block {
     fn load(weights: &mut WeightStore, root: &str, config: &VisionConfig) -> Result<Self> {
         let width = config.hidden_size;
         let inner = config.intermediate_size;
-        let mut linear = |name: &str, n, k, bias| {
-            Linear::load(weights, &format!("{root}.{name}"), n, k, bias)
-        };
+        let mut linear =
+            |name: &str, n, k, bias| Linear::load(weights, &format!("{root}.{name}"), n, k, bias);
         let qkv = linear("self_attn.qkv", 3 * width, width, config.qkv_bias)?;
         let projection = linear("self_attn.projection", width, width, true)?;
         let fc1 = linear("mlp.fc1", inner, width, true)?;
@@ -155,9 +154,8 @@ impl Block {
             bias: None,
         });
         let x = self.projection.forward_with(&mixed, None, Some(x));
-        let hidden = self
-            .fc1
-            .forward_with(&self.layer_norm2.forward(&x), Some(self.activation), None);
+        let hidden =
+            self.fc1.forward_with(&self.layer_norm2.forward(&x), Some(self.activation), None);
         self.fc2.forward_with(&hidden, None, Some(&x))
     }
 }

@@ -18,10 +18,13 @@ impl Embedding {
     ///
     /// # Errors
     /// The tensor is missing or misshapen.
-    pub fn load(weights: &mut WeightStore, prefix: &str, count: usize, width: usize) -> Result<Self> {
-        Ok(Self {
-            weight: weights.matrix(prefix, count, width)?,
-        })
+    pub fn load(
+        weights: &mut WeightStore,
+        prefix: &str,
+        count: usize,
+        width: usize,
+    ) -> Result<Self> {
+        Ok(Self { weight: weights.matrix(prefix, count, width)? })
     }
 
     /// `[tokens]` to `[1, tokens, width]`.

@@ -19,14 +19,16 @@ impl Linear {
     ///
     /// # Errors
     /// A tensor is missing or misshapen.
-    pub fn load(weights: &mut WeightStore, prefix: &str, n: usize, k: usize, bias: bool) -> Result<Self> {
+    pub fn load(
+        weights: &mut WeightStore,
+        prefix: &str,
+        n: usize,
+        k: usize,
+        bias: bool,
+    ) -> Result<Self> {
         Ok(Self {
             weight: weights.matrix(prefix, n, k)?,
-            bias: if bias {
-                Some(weights.floats(&format!("{prefix}.bias"), [n])?)
-            } else {
-                None
-            },
+            bias: if bias { Some(weights.floats(&format!("{prefix}.bias"), [n])?) } else { None },
         })
     }
 
@@ -44,14 +46,6 @@ impl Linear {
         activation: Option<Activation>,
         residual: Option<&Tensor<3>>,
     ) -> Tensor<3> {
-        linear(
-            x,
-            &self.weight,
-            Epilogue {
-                bias: self.bias.as_ref(),
-                activation,
-                residual,
-            },
-        )
+        linear(x, &self.weight, Epilogue { bias: self.bias.as_ref(), activation, residual })
     }
 }

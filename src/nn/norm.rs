@@ -21,7 +21,12 @@ impl LayerNorm {
     ///
     /// # Errors
     /// A tensor is missing or misshapen.
-    pub fn load(weights: &mut WeightStore, prefix: &str, width: usize, epsilon: f32) -> Result<Self> {
+    pub fn load(
+        weights: &mut WeightStore,
+        prefix: &str,
+        width: usize,
+        epsilon: f32,
+    ) -> Result<Self> {
         Ok(Self {
             weight: weights.floats(&format!("{prefix}.weight"), [width])?,
             bias: weights.floats(&format!("{prefix}.bias"), [width])?,
@@ -49,11 +54,13 @@ impl RmsNorm {
     ///
     /// # Errors
     /// The tensor is missing or misshapen.
-    pub fn load(weights: &mut WeightStore, prefix: &str, width: usize, epsilon: f32) -> Result<Self> {
-        Ok(Self {
-            weight: weights.floats(&format!("{prefix}.weight"), [width])?,
-            epsilon,
-        })
+    pub fn load(
+        weights: &mut WeightStore,
+        prefix: &str,
+        width: usize,
+        epsilon: f32,
+    ) -> Result<Self> {
+        Ok(Self { weight: weights.floats(&format!("{prefix}.weight"), [width])?, epsilon })
     }
 
     /// Normalises the rows of `[batch, rows, width]`.

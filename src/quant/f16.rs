@@ -21,16 +21,12 @@ pub fn quantize(w: &[f32], k: usize) -> Result<Vec<f16>> {
 
 /// Widens little-endian f16 values.
 pub fn widen(bytes: &[u8]) -> impl Iterator<Item = f32> {
-    bytes
-        .chunks_exact(2)
-        .map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32())
+    bytes.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32())
 }
 
 /// Widens little-endian bfloat16 values.
 pub fn widen_bf16(bytes: &[u8]) -> impl Iterator<Item = f32> {
-    bytes
-        .chunks_exact(2)
-        .map(|b| f32::from_le_bytes([0, 0, b[0], b[1]]))
+    bytes.chunks_exact(2).map(|b| f32::from_le_bytes([0, 0, b[0], b[1]]))
 }
 
 #[cfg(test)]
@@ -48,11 +44,9 @@ mod tests {
 
     #[test]
     fn bfloat_is_the_upper_half() {
-        let bytes = [
-            half::bf16::from_f32(-1.5).to_le_bytes(),
-            half::bf16::from_f32(3e38).to_le_bytes(),
-        ]
-        .concat();
+        let bytes =
+            [half::bf16::from_f32(-1.5).to_le_bytes(), half::bf16::from_f32(3e38).to_le_bytes()]
+                .concat();
         let wide: Vec<f32> = widen_bf16(&bytes).collect();
         assert_eq!(wide[0], -1.5);
         assert!((wide[1] / 3e38 - 1.0).abs() < 0.01);

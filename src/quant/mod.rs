@@ -65,11 +65,7 @@ impl Format {
     /// This format, or f16 where rows of length `k` cannot be packed.
     #[must_use]
     pub const fn or_f16(self, k: usize) -> Self {
-        if self.is_packed() && !k.is_multiple_of(GROUP) {
-            Self::F16
-        } else {
-            self
-        }
+        if self.is_packed() && !k.is_multiple_of(GROUP) { Self::F16 } else { self }
     }
 
     /// The format of a packed matrix, from the shapes of its words `[N, K/8 or K/4]` and its
@@ -103,13 +99,10 @@ impl FromStr for Format {
     type Err = Error;
 
     fn from_str(s: &str) -> Result<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|f| f.to_string() == s)
-            .ok_or_else(|| Error::OptionInvalid {
-                option: "format".into(),
-                reason: format!("{s:?} is not a weight format; use f32, f16, q8 or q4"),
-            })
+        Self::ALL.into_iter().find(|f| f.to_string() == s).ok_or_else(|| Error::OptionInvalid {
+            option: "format".into(),
+            reason: format!("{s:?} is not a weight format; use f32, f16, q8 or q4"),
+        })
     }
 }
 
@@ -150,9 +143,7 @@ pub fn dequantize(format: Format, packed: &Packed, n: usize, k: usize) -> Result
 /// Checks that `len` weights are `n` rows of `k`, and that rows can be packed.
 fn check_weights(len: usize, n: usize, k: usize) -> Result<()> {
     if !k.is_multiple_of(GROUP) {
-        return Err(internal(format!(
-            "rows of {k} weights cannot be packed in groups of {GROUP}"
-        )));
+        return Err(internal(format!("rows of {k} weights cannot be packed in groups of {GROUP}")));
     }
     if n.checked_mul(k) != Some(len) {
         return Err(internal(format!("{len} weights are not {n} rows of {k}")));
@@ -162,9 +153,7 @@ fn check_weights(len: usize, n: usize, k: usize) -> Result<()> {
 
 /// Checks the lengths of a packed matrix.
 fn check_packed(words: usize, scales: usize, n: usize, k: usize, per_word: usize) -> Result<()> {
-    let weights = n
-        .checked_mul(k)
-        .ok_or_else(|| internal(format!("{n} x {k} overflows")))?;
+    let weights = n.checked_mul(k).ok_or_else(|| internal(format!("{n} x {k} overflows")))?;
     check_weights(weights, n, k)?;
     if words != weights / per_word || scales != weights / GROUP {
         return Err(internal(format!(
@@ -232,11 +221,7 @@ pub(crate) mod testing {
     /// Sum of squared differences over the sum of squares.
     pub(crate) fn relative_squared_error(exact: &[f32], found: &[f32]) -> f64 {
         let square = |x: f64| x * x;
-        let error: f64 = exact
-            .iter()
-            .zip(found)
-            .map(|(a, b)| square(f64::from(a - b)))
-            .sum();
+        let error: f64 = exact.iter().zip(found).map(|(a, b)| square(f64::from(a - b))).sum();
         error / exact.iter().map(|a| square(f64::from(*a))).sum::<f64>()
     }
 }
@@ -250,10 +235,7 @@ mod tests {
     fn names_round_trip() {
         for format in Format::ALL {
             assert_eq!(format.to_string().parse::<Format>().unwrap(), format);
-            assert_eq!(
-                serde_json::to_string(&format).unwrap(),
-                format!("\"{format}\"")
-            );
+            assert_eq!(serde_json::to_string(&format).unwrap(), format!("\"{format}\""));
         }
         assert_eq!("q3".parse::<Format>().unwrap_err().code(), "option-invalid");
     }
@@ -277,14 +259,9 @@ mod tests {
 
     #[test]
     fn nearest_rounds_ties_to_even() {
-        for (x, y) in [
-            (0.5, 0.0),
-            (1.5, 2.0),
-            (-2.5, -2.0),
-            (126.51, 127.0),
-            (-7.49, -7.0),
-            (0.0, 0.0),
-        ] {
+        for (x, y) in
+            [(0.5, 0.0), (1.5, 2.0), (-2.5, -2.0), (126.51, 127.0), (-7.49, -7.0), (0.0, 0.0)]
+        {
             assert_eq!(nearest(x), y, "{x}");
         }
     }

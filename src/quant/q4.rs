@@ -21,9 +21,8 @@ pub enum ScaleChoice {
 
 /// The largest magnitude is divided by these: below 7 or 8 it gets a step to spare, above it
 /// is clamped, in favour of the many small weights.
-const DIVISORS: [f32; 16] = [
-    6.6, 7.0, 7.2, 7.4, 7.6, 7.8, 8.0, 8.2, 8.4, 8.6, 8.9, 9.2, 9.6, 10.0, 10.6, 11.4,
-];
+const DIVISORS: [f32; 16] =
+    [6.6, 7.0, 7.2, 7.4, 7.6, 7.8, 8.0, 8.2, 8.4, 8.6, 8.9, 9.2, 9.6, 10.0, 10.6, 11.4];
 
 /// Packs row-major weights `[n, k]`, searching each group's scale.
 ///
@@ -46,9 +45,8 @@ pub fn quantize_with(w: &[f32], n: usize, k: usize, choice: ScaleChoice) -> Resu
     };
     let (groups, _) = w.as_chunks::<GROUP>();
     for (at, group) in groups.iter().enumerate() {
-        let plain = largest(group)
-            .map(|m| (m, f16::from_f32(m / 7.0)))
-            .filter(|(_, s)| s.is_finite());
+        let plain =
+            largest(group).map(|m| (m, f16::from_f32(m / 7.0))).filter(|(_, s)| s.is_finite());
         let (largest, plain) = plain.ok_or_else(|| unfit(at * GROUP / k))?;
         let scale = match choice {
             ScaleChoice::Largest => plain,
@@ -56,12 +54,11 @@ pub fn quantize_with(w: &[f32], n: usize, k: usize, choice: ScaleChoice) -> Resu
         };
         let q = integers(group, scale.to_f32());
         packed.scales.push(scale);
-        packed.words.extend(q.chunks_exact(PER_WORD).map(|eight| {
-            eight
-                .iter()
-                .rev()
-                .fold(0, |word, q| word << 4 | (*q as i32 + 8) as u32)
-        }));
+        packed.words.extend(
+            q.chunks_exact(PER_WORD).map(|eight| {
+                eight.iter().rev().fold(0, |word, q| word << 4 | (*q as i32 + 8) as u32)
+            }),
+        );
     }
     Ok(packed)
 }
@@ -178,10 +175,7 @@ mod tests {
         let w: Vec<f32> = (0..32).map(|k| (k % 16) as f32 - 8.0).collect();
         let packed = quantize(&w, 1, 32).unwrap();
         assert_eq!(packed.scales, [f16::ONE]);
-        assert_eq!(
-            packed.words,
-            [0x7654_3210, 0xfedc_ba98, 0x7654_3210, 0xfedc_ba98]
-        );
+        assert_eq!(packed.words, [0x7654_3210, 0xfedc_ba98, 0x7654_3210, 0xfedc_ba98]);
         assert_eq!(dequantize(&packed.words, &packed.scales, 1, 32).unwrap(), w);
     }
 

@@ -21,23 +21,15 @@ pub fn quantize(w: &[f32], n: usize, k: usize) -> Result<Packed> {
         scales: Vec::with_capacity(w.len() / GROUP),
     };
     for (at, group) in w.chunks_exact(GROUP).enumerate() {
-        let scale = largest(group)
-            .map(|m| f16::from_f32(m / 127.0))
-            .filter(|s| s.is_finite());
+        let scale = largest(group).map(|m| f16::from_f32(m / 127.0)).filter(|s| s.is_finite());
         let scale = scale.ok_or_else(|| unfit(at * GROUP / k))?;
-        let inverse = if scale == f16::ZERO {
-            0.0
-        } else {
-            1.0 / scale.to_f32()
-        };
+        let inverse = if scale == f16::ZERO { 0.0 } else { 1.0 / scale.to_f32() };
         packed.scales.push(scale);
-        packed
-            .words
-            .extend(group.chunks_exact(PER_WORD).map(|four| {
-                let bytes = [0, 1, 2, 3]
-                    .map(|j| nearest((four[j] * inverse).clamp(-127.0, 127.0)) as i8 as u8);
-                u32::from_le_bytes(bytes)
-            }));
+        packed.words.extend(group.chunks_exact(PER_WORD).map(|four| {
+            let bytes =
+                [0, 1, 2, 3].map(|j| nearest((four[j] * inverse).clamp(-127.0, 127.0)) as i8 as u8);
+            u32::from_le_bytes(bytes)
+        }));
     }
     Ok(packed)
 }
@@ -52,10 +44,7 @@ pub fn dequantize(words: &[u32], scales: &[f16], n: usize, k: usize) -> Result<V
     for (group, scale) in words.chunks_exact(GROUP / PER_WORD).zip(scales) {
         let scale = scale.to_f32();
         out.extend(
-            group
-                .iter()
-                .flat_map(|word| word.to_le_bytes())
-                .map(|q| f32::from(q as i8) * scale),
+            group.iter().flat_map(|word| word.to_le_bytes()).map(|q| f32::from(q as i8) * scale),
         );
     }
     Ok(out)
@@ -77,10 +66,7 @@ mod tests {
             for (i, (a, b)) in w.iter().zip(&back).enumerate() {
                 let scale = packed.scales[i / GROUP].to_f32();
                 // f16 may round the scale down by 2^-11: then the largest weight is clamped.
-                assert!(
-                    (a - b).abs() <= scale * (0.5 + 127.0 / 2048.0),
-                    "{a} {b} {scale}"
-                );
+                assert!((a - b).abs() <= scale * (0.5 + 127.0 / 2048.0), "{a} {b} {scale}");
             }
             assert!(relative_squared_error(&w, &back) < 1e-4);
         }
@@ -108,10 +94,7 @@ mod tests {
     #[test]
     fn zeros_stay_zeros_and_nonsense_is_refused() {
         let packed = quantize(&[0.0; 64], 2, 32).unwrap();
-        assert_eq!(
-            dequantize(&packed.words, &packed.scales, 2, 32).unwrap(),
-            [0.0; 64]
-        );
+        assert_eq!(dequantize(&packed.words, &packed.scales, 2, 32).unwrap(), [0.0; 64]);
         let mut w = vec![1.0; 64];
         for bad in [f32::NAN, f32::INFINITY, f32::MAX] {
             w[40] = bad;

@@ -41,14 +41,8 @@ const PRE_TOKENIZERS: &[&str] = &[
     "Whitespace",
     "WhitespaceSplit",
 ];
-const DECODERS: &[&str] = &[
-    "ByteFallback",
-    "Fuse",
-    "Metaspace",
-    "Replace",
-    "Sequence",
-    "WordPiece",
-];
+const DECODERS: &[&str] =
+    &["ByteFallback", "Fuse", "Metaspace", "Replace", "Sequence", "WordPiece"];
 
 type Check = Result<(), String>;
 
@@ -86,10 +80,7 @@ struct Vocabulary {
 /// Why the file must not be used, if so.
 pub(super) fn check(json: &[u8], vocab_size: usize) -> Check {
     if json.len() > MAX_FILE_BYTES {
-        return Err(format!(
-            "it has {} bytes; at most {MAX_FILE_BYTES} are read",
-            json.len()
-        ));
+        return Err(format!("it has {} bytes; at most {MAX_FILE_BYTES} are read", json.len()));
     }
     let file: File =
         serde_json::from_slice(json).map_err(|e| format!("it cannot be read ({e})"))?;
@@ -101,10 +92,7 @@ pub(super) fn check(json: &[u8], vocab_size: usize) -> Check {
         ));
     }
     if model.max_input_chars_per_word.is_some_and(|n| n > 1000)
-        || model
-            .continuing_subword_prefix
-            .as_ref()
-            .is_some_and(|p| p.len() > 16)
+        || model.continuing_subword_prefix.as_ref().is_some_and(|p| p.len() > 16)
     {
         return Err("max_input_chars_per_word or continuing_subword_prefix is too long".into());
     }
@@ -116,15 +104,9 @@ pub(super) fn check(json: &[u8], vocab_size: usize) -> Check {
         ));
     }
     if let Some(token) = added.iter().find(|t| t.content.len() > MAX_PIECE_BYTES) {
-        return Err(format!(
-            "the added token {} is longer than {MAX_PIECE_BYTES} bytes",
-            token.id
-        ));
+        return Err(format!("the added token {} is longer than {MAX_PIECE_BYTES} bytes", token.id));
     }
-    let ids = added
-        .iter()
-        .map(|t| u64::from(t.id) + 1)
-        .fold(model.vocab.ids, u64::max);
+    let ids = added.iter().map(|t| u64::from(t.id) + 1).fold(model.vocab.ids, u64::max);
     if ids > vocab_size as u64 {
         return Err(format!(
             "it has ids up to {}, but the model's embedding has {vocab_size} rows",
@@ -142,18 +124,13 @@ fn component(value: Option<&Value>, allowed: &[&str], children: &str) -> Check {
     let Some(value) = value else { return Ok(()) };
     let kind = value["type"].as_str().unwrap_or_default();
     if !allowed.contains(&kind) {
-        return Err(format!(
-            "a part of type {kind:?} is not supported among its {children}"
-        ));
+        return Err(format!("a part of type {kind:?} is not supported among its {children}"));
     }
     match kind {
         "Sequence" => {
-            let parts = value[children]
-                .as_array()
-                .ok_or_else(|| format!("its {children} are no list"))?;
-            parts
-                .iter()
-                .try_for_each(|part| component(Some(part), allowed, children))
+            let parts =
+                value[children].as_array().ok_or_else(|| format!("its {children} are no list"))?;
+            parts.iter().try_for_each(|part| component(Some(part), allowed, children))
         }
         "Precompiled" => precompiled(value["precompiled_charsmap"].as_str().unwrap_or_default()),
         "Replace" => {
@@ -163,9 +140,7 @@ fn component(value: Option<&Value>, allowed: &[&str], children: &str) -> Check {
                 .unwrap_or_default();
             if pattern.is_empty()
                 || pattern.len() > MAX_PATTERN_BYTES
-                || value["content"]
-                    .as_str()
-                    .is_none_or(|c| c.len() > MAX_PATTERN_BYTES)
+                || value["content"].as_str().is_none_or(|c| c.len() > MAX_PATTERN_BYTES)
             {
                 return Err("a replacement has no pattern, or too long a one".into());
             }
@@ -184,10 +159,7 @@ fn post_processor(value: Option<&Value>) -> Check {
     match value["type"].as_str().unwrap_or_default() {
         "BertProcessing" => Ok(()),
         "TemplateProcessing" => {
-            let pieces = value["single"]
-                .as_array()
-                .map(Vec::as_slice)
-                .unwrap_or_default();
+            let pieces = value["single"].as_array().map(Vec::as_slice).unwrap_or_default();
             let mut sequences = 0;
             for piece in pieces {
                 if piece["Sequence"]["id"] == "A" {
@@ -219,16 +191,11 @@ fn precompiled(text: &str) -> Check {
     let bytes = base64(text).ok_or_else(broken)?;
     let (size, rest) = bytes.split_first_chunk::<4>().ok_or_else(broken)?;
     let units = u32::from_le_bytes(*size) as usize / 4;
-    let (trie, replacements) = rest
-        .split_at_checked(units.checked_mul(4).ok_or_else(broken)?)
-        .ok_or_else(broken)?;
+    let (trie, replacements) =
+        rest.split_at_checked(units.checked_mul(4).ok_or_else(broken)?).ok_or_else(broken)?;
     let replacements = std::str::from_utf8(replacements).map_err(|_| broken())?;
-    let trie: Vec<u32> = trie
-        .as_chunks::<4>()
-        .0
-        .iter()
-        .map(|unit| u32::from_le_bytes(*unit))
-        .collect();
+    let trie: Vec<u32> =
+        trie.as_chunks::<4>().0.iter().map(|unit| u32::from_le_bytes(*unit)).collect();
     let offset = |unit: u32| ((unit >> 10) as usize) << ((unit & (1 << 9)) >> 6);
 
     let mut seen = vec![false; trie.len()];
@@ -320,10 +287,7 @@ fn within_bounds(piece: &str) -> Check {
     if piece.len() <= MAX_PIECE_BYTES {
         return Ok(());
     }
-    Err(format!(
-        "a piece has {} bytes; at most {MAX_PIECE_BYTES} are read",
-        piece.len()
-    ))
+    Err(format!("a piece has {} bytes; at most {MAX_PIECE_BYTES} are read", piece.len()))
 }
 
 #[cfg(test)]
@@ -338,9 +302,9 @@ mod tests {
         assert_eq!(base64("TWE=").unwrap(), b"Ma");
         assert_eq!(base64("TQ==").unwrap(), b"M");
         assert_eq!(base64("+/+/").unwrap(), [0xFB, 0xFF, 0xBF]);
-        for bad in [
-            "T", "TQ", "TQ=", "TR==", "T===", "====", "TW Fu", "TWF\n", "T=Fu", "-_-_", "TWFué",
-        ] {
+        for bad in
+            ["T", "TQ", "TQ=", "TR==", "T===", "====", "TW Fu", "TWF\n", "T=Fu", "-_-_", "TWFué"]
+        {
             assert!(base64(bad).is_none(), "{bad}");
         }
     }

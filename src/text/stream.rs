@@ -43,10 +43,7 @@ impl Detokenizer {
 
     /// Gives out what `text` adds; nothing while it contradicts what was given out.
     fn settle(&mut self, text: &str) -> String {
-        let piece = text
-            .strip_prefix(self.settled.as_str())
-            .unwrap_or_default()
-            .to_owned();
+        let piece = text.strip_prefix(self.settled.as_str()).unwrap_or_default().to_owned();
         self.settled.push_str(&piece);
         piece
     }

@@ -2,12 +2,10 @@
 use super::*;
 use serde_json::{Value, json};
 
-const T5_WORDS: [&str; 12] = [
-    "<pad>", "</s>", "<unk>", "▁", "▁what", "▁is", "▁this", "t", "h", "a", "?", "▁red",
-];
-const BERT_WORDS: [&str; 11] = [
-    "[PAD]", "[UNK]", "[CLS]", "[SEP]", "what", "is", "this", "?", "red", "##s", "a",
-];
+const T5_WORDS: [&str; 12] =
+    ["<pad>", "</s>", "<unk>", "▁", "▁what", "▁is", "▁this", "t", "h", "a", "?", "▁red"];
+const BERT_WORDS: [&str; 11] =
+    ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "what", "is", "this", "?", "red", "##s", "a"];
 
 fn t5_json() -> Value {
     let special = |id: usize| json!({"id": id, "content": T5_WORDS[id], "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true});
@@ -29,11 +27,8 @@ fn t5_json() -> Value {
 }
 
 fn bert_json() -> Value {
-    let vocab: serde_json::Map<String, Value> = BERT_WORDS
-        .iter()
-        .enumerate()
-        .map(|(i, w)| ((*w).to_owned(), json!(i)))
-        .collect();
+    let vocab: serde_json::Map<String, Value> =
+        BERT_WORDS.iter().enumerate().map(|(i, w)| ((*w).to_owned(), json!(i))).collect();
     let piece = |name: &str| json!({"SpecialToken": {"id": name, "type_id": 0}});
     let special = |name: &str, id: u32| json!({"id": name, "ids": [id], "tokens": [name]});
     json!({
@@ -58,11 +53,7 @@ fn config(positions: usize) -> ModelConfig {
 }
 
 fn build(t5: &Value, bert: &Value, config: &ModelConfig) -> Result<Tokenizers> {
-    Tokenizers::new(
-        t5.to_string().as_bytes(),
-        Some(bert.to_string().as_bytes()),
-        config,
-    )
+    Tokenizers::new(t5.to_string().as_bytes(), Some(bert.to_string().as_bytes()), config)
 }
 
 fn sample() -> Tokenizers {
@@ -83,10 +74,7 @@ fn special_tokens_go_where_each_model_wants_them() {
 fn nothing_to_read_is_an_empty_question() {
     let tokenizers = sample();
     for empty in ["", " ", "\n\t ", "\u{3000}"] {
-        assert_eq!(
-            tokenizers.encode(empty).unwrap_err().code(),
-            "question-empty"
-        );
+        assert_eq!(tokenizers.encode(empty).unwrap_err().code(), "question-empty");
     }
     assert_eq!(tokenizers.encode_any("").unwrap().t5.0, [1]);
     assert_eq!(tokenizers.encode_any("").unwrap().qformer.0, [2, 3]);
@@ -119,12 +107,7 @@ fn a_prompt_of_megabytes_is_cut_before_it_is_read() {
     assert!(e.truncated);
     assert_eq!((e.t5, e.qformer), (short.t5, short.qformer));
     // No space to cut at, and characters of several bytes.
-    assert!(
-        tokenizers
-            .encode(&"東".repeat(MAX_PROMPT_BYTES))
-            .unwrap()
-            .truncated
-    );
+    assert!(tokenizers.encode(&"東".repeat(MAX_PROMPT_BYTES)).unwrap().truncated);
     assert!(end_of(&format!("{} ", "é".repeat(MAX_PROMPT_BYTES))).len() <= MAX_PROMPT_BYTES);
     assert_eq!(end_of("short"), "short");
 }
@@ -142,18 +125,13 @@ fn streamed_pieces_are_the_whole_text() {
         &[9, 4_000_000, 9],
     ] {
         let mut stream = tokenizers.stream();
-        let mut pieces: Vec<String> = ids
-            .iter()
-            .map(|&id| stream.push(&tokenizers, id).unwrap())
-            .collect();
+        let mut pieces: Vec<String> =
+            ids.iter().map(|&id| stream.push(&tokenizers, id).unwrap()).collect();
         pieces.push(stream.finish(&tokenizers).unwrap());
         assert_eq!(pieces.concat(), tokenizers.decode(ids).unwrap(), "{ids:?}");
         assert_eq!(stream.text(), pieces.concat());
     }
-    assert_eq!(
-        tokenizers.decode(&[0, 4, 5, 6, 10, 1]).unwrap(),
-        "what is this?"
-    );
+    assert_eq!(tokenizers.decode(&[0, 4, 5, 6, 10, 1]).unwrap(), "what is this?");
 }
 
 #[test]
@@ -167,10 +145,7 @@ fn half_a_character_waits_for_its_other_half() {
     let pieces = [9, 7, 8, 9].map(|id| stream.push(&tokenizers, id).unwrap());
     assert_eq!(pieces, ["a", "", "é", "a"]);
     let mut stream = tokenizers.stream();
-    assert_eq!(
-        [9, 7].map(|id| stream.push(&tokenizers, id).unwrap()),
-        ["a", ""]
-    );
+    assert_eq!([9, 7].map(|id| stream.push(&tokenizers, id).unwrap()), ["a", ""]);
     assert_eq!(stream.finish(&tokenizers).unwrap(), "\u{FFFD}");
 }
 
@@ -212,22 +187,10 @@ fn files_that_do_not_fit_are_refused() {
 fn lies_that_would_panic_deeper_down_are_refused() {
     let single = "/post_processor/single";
     let cases = [
-        (
-            "/normalizer",
-            json!({"type": "Precompiled", "precompiled_charsmap": "?"}),
-        ),
-        (
-            "/normalizer",
-            json!({"type": "Precompiled", "precompiled_charsmap": ""}),
-        ),
-        (
-            "/normalizer",
-            json!({"type": "Precompiled", "precompiled_charsmap": "/////w=="}),
-        ),
-        (
-            "/normalizer",
-            json!({"type": "Precompiled", "precompiled_charsmap": "AAAAAA=="}),
-        ),
+        ("/normalizer", json!({"type": "Precompiled", "precompiled_charsmap": "?"})),
+        ("/normalizer", json!({"type": "Precompiled", "precompiled_charsmap": ""})),
+        ("/normalizer", json!({"type": "Precompiled", "precompiled_charsmap": "/////w=="})),
+        ("/normalizer", json!({"type": "Precompiled", "precompiled_charsmap": "AAAAAA=="})),
         ("/normalizer", json!({"type": "Precompiled"})),
         ("/normalizer", json!({"precompiled_charsmap": "AAAA"})),
         (
@@ -238,10 +201,7 @@ fn lies_that_would_panic_deeper_down_are_refused() {
             "/normalizer",
             json!({"type": "Replace", "pattern": {"Regex": "(((a+)+)+".repeat(99)}, "content": ""}),
         ),
-        (
-            "/normalizer",
-            json!({"type": "Replace", "pattern": {"Regex": "("}, "content": ""}),
-        ),
+        ("/normalizer", json!({"type": "Replace", "pattern": {"Regex": "("}, "content": ""})),
         ("/normalizer", json!("x")),
         (
             "/pre_tokenizer",
@@ -251,10 +211,7 @@ fn lies_that_would_panic_deeper_down_are_refused() {
             "/pre_tokenizer",
             json!({"type": "Metaspace", "replacement": "", "prepend_scheme": "sometimes"}),
         ),
-        (
-            "/decoder",
-            json!({"type": "Strip", "content": "x", "start": 9, "stop": 9}),
-        ),
+        ("/decoder", json!({"type": "Strip", "content": "x", "start": 9, "stop": 9})),
         (single, json!([{"Sequence": {"id": "B", "type_id": 0}}])),
         (
             single,
@@ -268,20 +225,14 @@ fn lies_that_would_panic_deeper_down_are_refused() {
         (single, json!(null)),
         ("/post_processor", json!({"type": "ByteLevel"})),
         ("/post_processor", json!(null)),
-        (
-            "/model/vocab",
-            json!([["x".repeat(100_000), 0.0], ["</s>", 0.0], ["<unk>", 0.0]]),
-        ),
+        ("/model/vocab", json!([["x".repeat(100_000), 0.0], ["</s>", 0.0], ["<unk>", 0.0]])),
         ("/model/vocab", json!([])),
         ("/model/vocab", json!(3)),
         ("/model/vocab/3", json!(["a"])),
         ("/model/unk_id", json!(99)),
         ("/model/type", json!("BPE")),
         ("/model", json!(null)),
-        (
-            "/added_tokens",
-            json!(vec![json!({"id": 1, "content": "</s>"}); 5000]),
-        ),
+        ("/added_tokens", json!(vec![json!({"id": 1, "content": "</s>"}); 5000])),
         ("/added_tokens/0/content", json!("y".repeat(100_000))),
         ("/version", json!("9")),
         ("/truncation", json!(1)),
@@ -294,18 +245,9 @@ fn lies_that_would_panic_deeper_down_are_refused() {
             .unwrap_or_else(|| panic!("{path} = {value}"));
         assert_eq!(error.code(), "tokenizer-invalid", "{path}: {error}");
     }
-    for bytes in [
-        &b""[..],
-        b"{",
-        b"null",
-        b"[]",
-        b"\xFF\xFE",
-        &b"[".repeat(300_000),
-    ] {
+    for bytes in [&b""[..], b"{", b"null", b"[]", b"\xFF\xFE", &b"[".repeat(300_000)] {
         assert_eq!(
-            Tokenizers::new(bytes, None, &config(512))
-                .unwrap_err()
-                .code(),
+            Tokenizers::new(bytes, None, &config(512)).unwrap_err().code(),
             "tokenizer-invalid"
         );
     }
@@ -355,10 +297,7 @@ fn a_sound_character_map_is_used_and_a_damaged_one_never_panics() {
     ] {
         let mut bad = trie.clone();
         bad[at] = unit;
-        assert!(
-            with_map(encode(&bad, b"a\0")).is_err(),
-            "unit {at} = {unit:#x}"
-        );
+        assert!(with_map(encode(&bad, b"a\0")).is_err(), "unit {at} = {unit:#x}");
     }
     assert!(with_map(encode(&trie, b"\xC3")).is_err());
     let mut inside_a_character = trie.clone();
@@ -372,12 +311,8 @@ fn a_sound_character_map_is_used_and_a_damaged_one_never_panics() {
             state ^= state << 13;
             state ^= state >> 7;
             state ^= state << 17;
-            bad[(state % 512) as usize] = (state >> 20) as u32
-                & if state & 1 == 0 {
-                    u32::MAX
-                } else {
-                    0x0007_FFFF
-                };
+            bad[(state % 512) as usize] =
+                (state >> 20) as u32 & if state & 1 == 0 { u32::MAX } else { 0x0007_FFFF };
         }
         if let Ok(tokenizers) = with_map(encode(&bad, b"a\0bc\0")) {
             let _ = tokenizers.encode("What is A? ABC abc é 東京");

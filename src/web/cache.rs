@@ -25,30 +25,20 @@ pub struct ShardCache {
 impl ShardCache {
     /// Opens the store. The warning is for the visitor, where it cannot be used.
     pub async fn open(wanted: bool) -> (Self, Option<&'static str>) {
-        let none = Self {
-            cache: None,
-            full: Cell::new(false),
-        };
+        let none = Self { cache: None, full: Cell::new(false) };
         if !wanted {
             return (none, None);
         }
         let denied = "This browser does not let the page store files: the model is used, but will be downloaded again next time.";
-        let Some(opening) = js::CACHES.with(|caches| caches.as_ref().map(|caches| caches.open(NAME)))
+        let Some(opening) =
+            js::CACHES.with(|caches| caches.as_ref().map(|caches| caches.open(NAME)))
         else {
             return (none, Some(denied));
         };
-        let cache = JsFuture::from(opening)
-            .await
-            .ok()
-            .and_then(|cache| cache.dyn_into::<Cache>().ok());
+        let cache =
+            JsFuture::from(opening).await.ok().and_then(|cache| cache.dyn_into::<Cache>().ok());
         match cache {
-            Some(cache) => (
-                Self {
-                    cache: Some(cache),
-                    full: Cell::new(false),
-                },
-                None,
-            ),
+            Some(cache) => (Self { cache: Some(cache), full: Cell::new(false) }, None),
             None => (none, Some(denied)),
         }
     }
@@ -74,7 +64,9 @@ impl ShardCache {
         if stored.is_ok() || self.full.replace(true) {
             return None;
         }
-        Some("This browser's storage is full: the model is used, but parts of it will be downloaded again next time.")
+        Some(
+            "This browser's storage is full: the model is used, but parts of it will be downloaded again next time.",
+        )
     }
 
     /// Removes damaged bytes.

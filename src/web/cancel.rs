@@ -20,15 +20,14 @@ impl Cancel {
     /// # Errors
     /// The browser has no `AbortController`.
     pub fn new(theirs: Option<AbortSignal>) -> Result<Self> {
-        let controller = AbortController::new().map_err(|thrown| Error::Internal {
-            reason: js::reason(&thrown),
-        })?;
+        let controller = AbortController::new()
+            .map_err(|thrown| Error::Internal { reason: js::reason(&thrown) })?;
         let theirs = theirs.map(|signal| {
             let own = controller.clone();
             let abort = Closure::<dyn FnMut()>::new(move || own.abort());
             // Adding a listener to an EventTarget cannot fail.
-            let _ = signal
-                .add_event_listener_with_callback("abort", abort.as_ref().unchecked_ref());
+            let _ =
+                signal.add_event_listener_with_callback("abort", abort.as_ref().unchecked_ref());
             if signal.aborted() {
                 controller.abort();
             }
@@ -71,8 +70,8 @@ impl Drop for Cancel {
     fn drop(&mut self) {
         if let Some((signal, abort)) = &self.theirs {
             // Removing a listener cannot fail.
-            let _ = signal
-                .remove_event_listener_with_callback("abort", abort.as_ref().unchecked_ref());
+            let _ =
+                signal.remove_event_listener_with_callback("abort", abort.as_ref().unchecked_ref());
         }
         self.controller.abort();
     }

@@ -76,11 +76,7 @@ pub async fn shard(
     cancel: &Cancel,
     meter: &Meter,
 ) -> Result<Body> {
-    let mode = if afresh {
-        RequestCache::Reload
-    } else {
-        RequestCache::Default
-    };
+    let mode = if afresh { RequestCache::Reload } else { RequestCache::Default };
     with_retries(cancel, || async {
         let Some(response) = request(url, cancel, mode).await? else {
             return Err(Failure::Final(missing(url)));
@@ -102,14 +98,8 @@ pub async fn shard(
             counted.keep();
             return Ok(Body::Complete(body));
         }
-        let found = if whole {
-            format!("{received}")
-        } else {
-            "more".into()
-        };
-        Ok(Body::WrongLength(format!(
-            "the index promises {length} bytes, {found} came"
-        )))
+        let found = if whole { format!("{received}") } else { "more".into() };
+        Ok(Body::WrongLength(format!("the index promises {length} bytes, {found} came")))
     })
     .await
 }
@@ -174,10 +164,7 @@ async fn request(
     let init = RequestInit::new();
     init.set_signal(Some(&cancel.signal()));
     init.set_cache(mode);
-    let network = |reason: String| Error::Network {
-        url: url.into(),
-        reason,
-    };
+    let network = |reason: String| Error::Network { url: url.into(), reason };
     let response = js::fetch(url, &init)
         .await
         .and_then(|response| response.dyn_into::<Response>())
@@ -204,10 +191,7 @@ async fn read(
 ) -> Result<bool, Failure> {
     let broken = |thrown: JsValue| match cancel.check() {
         Err(cancelled) => Failure::Final(cancelled),
-        Ok(()) => Failure::Again(Error::Network {
-            url: url.into(),
-            reason: js::reason(&thrown),
-        }),
+        Ok(()) => Failure::Again(Error::Network { url: url.into(), reason: js::reason(&thrown) }),
     };
     let Some(body) = response.body() else {
         return Ok(true);

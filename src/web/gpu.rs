@@ -38,16 +38,10 @@ pub async fn open() -> Result<Device> {
     let (device, setup) = Device::wgpu_options()
         .init_with_setup_async()
         .await
-        .map_err(|error| Error::AdapterMissing {
-            reason: error.to_string(),
-        })?;
+        .map_err(|error| Error::AdapterMissing { reason: error.to_string() })?;
     // In a browser every callback is its own listener: Burn's stays.
     setup.device.set_device_lost_callback(|reason, message| {
-        lost(if message.is_empty() {
-            format!("{reason:?}")
-        } else {
-            message
-        });
+        lost(if message.is_empty() { format!("{reason:?}") } else { message });
     });
     STATE.with_borrow_mut(|state| state.device = Some(device.clone()));
     Ok(device)
@@ -57,9 +51,7 @@ pub async fn open() -> Result<Device> {
 /// [`Error::DeviceLost`] once the device is lost.
 pub fn check() -> Result<()> {
     STATE.with_borrow(|state| match &state.lost {
-        Some(reason) => Err(Error::DeviceLost {
-            reason: reason.clone(),
-        }),
+        Some(reason) => Err(Error::DeviceLost { reason: reason.clone() }),
         None => Ok(()),
     })
 }
@@ -86,17 +78,12 @@ struct Plain {
 }
 
 fn lost(reason: String) {
-    let error = Error::DeviceLost {
-        reason: reason.clone(),
-    };
+    let error = Error::DeviceLost { reason: reason.clone() };
     let listener = STATE.with_borrow_mut(|state| {
         state.lost = Some(reason);
         state.listener.take()
     });
-    let plain = js::to_value(&Plain {
-        code: error.code(),
-        message: error.to_string(),
-    });
+    let plain = js::to_value(&Plain { code: error.code(), message: error.to_string() });
     if let (Some(listener), Ok(plain)) = (listener, plain) {
         // Resolving a promise does not throw.
         let _ = listener.call1(&JsValue::NULL, &plain);
@@ -110,10 +97,8 @@ async fn find_adapter(gpu: &JsValue) -> Result<()> {
     let request: Function = Reflect::get(gpu, &"requestAdapter".into())
         .and_then(|request| request.dyn_into())
         .map_err(thrown)?;
-    let promise: Promise = request
-        .call0(gpu)
-        .and_then(|promise| promise.dyn_into())
-        .map_err(thrown)?;
+    let promise: Promise =
+        request.call0(gpu).and_then(|promise| promise.dyn_into()).map_err(thrown)?;
     let adapter = JsFuture::from(promise).await.map_err(thrown)?;
     if adapter.is_null() || adapter.is_undefined() {
         return Err(missing("the browser offers none".into()));

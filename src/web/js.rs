@@ -98,9 +98,7 @@ pub fn to_value(value: &impl Serialize) -> Result<JsValue> {
     let serializer = serde_wasm_bindgen::Serializer::new()
         .serialize_missing_as_null(true)
         .serialize_maps_as_objects(true);
-    value.serialize(&serializer).map_err(|error| Error::Internal {
-        reason: error.to_string(),
-    })
+    value.serialize(&serializer).map_err(|error| Error::Internal { reason: error.to_string() })
 }
 
 /// `navigator.gpu`, where the browser has it.

@@ -101,9 +101,7 @@ pub async fn load(request: Request) -> Result<(Session, Info)> {
         }),
     };
     all((0..LANES).map(|_| work.lane())).await?;
-    let Sink {
-        store, parameters, ..
-    } = work.sink.into_inner();
+    let Sink { store, parameters, .. } = work.sink.into_inner();
 
     meter.enter(Phase::Upload);
     js::sleep(0.0).await; // lets the page show it: the next line takes a while
@@ -111,12 +109,7 @@ pub async fn load(request: Request) -> Result<(Session, Info)> {
     cancel.check()?;
     meter.enter(Phase::Ready);
     let info = Info {
-        name: base
-            .trim_end_matches('/')
-            .rsplit('/')
-            .next()
-            .unwrap_or_default()
-            .into(),
+        name: base.trim_end_matches('/').rsplit('/').next().unwrap_or_default().into(),
         format: config
             .quantization_config
             .map_or_else(|| "f32".into(), |quantization| quantization.format.to_string()),
@@ -128,19 +121,12 @@ pub async fn load(request: Request) -> Result<(Session, Info)> {
 
 /// The folder's absolute address, with a slash at its end and without query or fragment.
 fn folder_url(url: &str) -> Result<String> {
-    let invalid = |thrown: JsValue| Error::Network {
-        url: url.into(),
-        reason: js::reason(&thrown),
-    };
+    let invalid = |thrown: JsValue| Error::Network { url: url.into(), reason: js::reason(&thrown) };
     let parsed = web_sys::Url::new(url).map_err(invalid)?;
     parsed.set_search("");
     parsed.set_hash("");
     let href = parsed.href();
-    Ok(if href.ends_with('/') {
-        href
-    } else {
-        format!("{href}/")
-    })
+    Ok(if href.ends_with('/') { href } else { format!("{href}/") })
 }
 
 /// The small files, together.
@@ -179,10 +165,7 @@ async fn manifest(base: &str, cancel: &Cancel) -> Result<(ModelFiles, Index)> {
 
 /// The index's shards with their lengths and hashes, which a plain checkpoint does not have.
 fn shards_of(index: &Index) -> Result<Vec<(String, ShardInfo)>> {
-    let invalid = |reason: String| Error::IndexInvalid {
-        file: INDEX.into(),
-        reason,
-    };
+    let invalid = |reason: String| Error::IndexInvalid { file: INDEX.into(), reason };
     let shards = index.shards.iter();
     let shards: Vec<_> = shards.map(|(file, info)| (file.clone(), info.clone())).collect();
     if shards.is_empty() {
@@ -255,21 +238,14 @@ impl Work<'_> {
                 },
             }
         }
-        Err(Error::ShardCorrupt {
-            file: file.into(),
-            reason: damage,
-        })
+        Err(Error::ShardCorrupt { file: file.into(), reason: damage })
     }
 }
 
 /// Compares length and SHA-256 with the index.
 async fn verify(bytes: &Uint8Array, info: &ShardInfo) -> Result<(), String> {
     if u64::from(bytes.length()) != info.bytes {
-        return Err(format!(
-            "the index promises {} bytes, {} came",
-            info.bytes,
-            bytes.length()
-        ));
+        return Err(format!("the index promises {} bytes, {} came", info.bytes, bytes.length()));
     }
     let digest = js::CRYPTO
         .with(|crypto| {
@@ -278,14 +254,9 @@ async fn verify(bytes: &Uint8Array, info: &ShardInfo) -> Result<(), String> {
             subtle.digest_with_str_and_buffer_source("SHA-256", bytes)
         })
         .map_err(|thrown| js::reason(&thrown))?;
-    let digest = JsFuture::from(digest)
-        .await
-        .map_err(|thrown| js::reason(&thrown))?;
-    let found: String = Uint8Array::new(&digest)
-        .to_vec()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let digest = JsFuture::from(digest).await.map_err(|thrown| js::reason(&thrown))?;
+    let found: String =
+        Uint8Array::new(&digest).to_vec().iter().map(|byte| format!("{byte:02x}")).collect();
     if found.eq_ignore_ascii_case(&info.sha256) {
         return Ok(());
     }
@@ -307,8 +278,7 @@ impl Sink {
         let data = self.staging.get(header.data_start..).unwrap_or_default();
         for tensor in header.real_tensors() {
             let bytes = data.get(tensor.range.clone()).unwrap_or_default();
-            self.store
-                .insert(&tensor.name, tensor.dtype, &tensor.shape, bytes)?;
+            self.store.insert(&tensor.name, tensor.dtype, &tensor.shape, bytes)?;
             let count = tensor.shape.iter().product::<usize>() as u64;
             self.parameters += match tensor.dtype {
                 Dtype::U32 => 0, // a packed matrix is counted by its scales
@@ -332,11 +302,7 @@ async fn all<F: Future<Output = Result<()>>>(futures: impl Iterator<Item = F>) -
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
             }
         }
-        if open.is_empty() {
-            Poll::Ready(Ok(()))
-        } else {
-            Poll::Pending
-        }
+        if open.is_empty() { Poll::Ready(Ok(())) } else { Poll::Pending }
     })
     .await
 }

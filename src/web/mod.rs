@@ -59,7 +59,10 @@ impl Model {
     }
 
     /// What was loaded: `{ name, format, parameters, bytes }`.
-    #[wasm_bindgen(getter, unchecked_return_type = "{ name: string, format: string, parameters: number, bytes: number }")]
+    #[wasm_bindgen(
+        getter,
+        unchecked_return_type = "{ name: string, format: string, parameters: number, bytes: number }"
+    )]
     #[must_use]
     pub fn info(&self) -> JsValue {
         js::to_value(&self.info).unwrap_or_default()
@@ -127,10 +130,7 @@ impl Model {
     fn lease(&self) -> Result<Lease> {
         gpu::check()?;
         match self.slot.borrow_mut().take() {
-            Some(session) => Ok(Lease {
-                session: Some(session),
-                slot: Rc::clone(&self.slot),
-            }),
+            Some(session) => Ok(Lease { session: Some(session), slot: Rc::clone(&self.slot) }),
             None => Err(Error::OptionInvalid {
                 option: "model".into(),
                 reason: "another call is running; wait for it first".into(),
@@ -147,9 +147,9 @@ struct Lease {
 
 impl Lease {
     fn get(&mut self) -> Result<&mut Session> {
-        self.session.as_mut().ok_or_else(|| Error::Internal {
-            reason: "a lease without a session".into(),
-        })
+        self.session
+            .as_mut()
+            .ok_or_else(|| Error::Internal { reason: "a lease without a session".into() })
     }
 }
 
@@ -167,17 +167,11 @@ fn check(signal: Option<&AbortSignal>) -> Result<()> {
 }
 
 fn from_value<T: serde::de::DeserializeOwned>(option: &str, value: JsValue) -> Result<T> {
-    serde_wasm_bindgen::from_value(value).map_err(|error| Error::OptionInvalid {
-        option: option.into(),
-        reason: error.to_string(),
-    })
+    serde_wasm_bindgen::from_value(value)
+        .map_err(|error| Error::OptionInvalid { option: option.into(), reason: error.to_string() })
 }
 
 /// A promise of this future, rejected with the error as JavaScript sees it.
 fn promise(future: impl Future<Output = Result<JsValue>> + 'static) -> Promise {
-    future_to_promise(async move {
-        future
-            .await
-            .map_err(|error| js::error(&gpu::explain(error)))
-    })
+    future_to_promise(async move { future.await.map_err(|error| js::error(&gpu::explain(error))) })
 }

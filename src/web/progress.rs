@@ -73,10 +73,7 @@ impl Meter {
             samples: VecDeque::new(),
             emitted: None,
         };
-        Self {
-            callback,
-            state: RefCell::new(state),
-        }
+        Self { callback, state: RefCell::new(state) }
     }
 
     /// Enters a phase and says so.
@@ -100,10 +97,7 @@ impl Meter {
             let network = state.network;
             state.samples.push_back((now, network));
             while state.samples.len() > 2
-                && state
-                    .samples
-                    .front()
-                    .is_some_and(|(time, _)| now.duration_since(*time) > WINDOW)
+                && state.samples.front().is_some_and(|(time, _)| now.duration_since(*time) > WINDOW)
             {
                 state.samples.pop_front();
             }
@@ -129,10 +123,7 @@ impl Meter {
 
     /// Something the visitor should know; the first one stays.
     pub fn warn(&self, warning: &str) {
-        self.state
-            .borrow_mut()
-            .warning
-            .get_or_insert_with(|| warning.to_owned());
+        self.state.borrow_mut().warning.get_or_insert_with(|| warning.to_owned());
         self.emit(true);
     }
 
@@ -143,9 +134,7 @@ impl Meter {
         let event = {
             let mut state = self.state.borrow_mut();
             let now = Instant::now();
-            let recent = state
-                .emitted
-                .is_some_and(|time| now.duration_since(time) < PAUSE);
+            let recent = state.emitted.is_some_and(|time| now.duration_since(time) < PAUSE);
             if recent && !always {
                 return;
             }

@@ -126,6 +126,7 @@ export class Chat {
       event.preventDefault();
       this.#form.requestSubmit();
     });
+    this.#question.addEventListener("input", () => showError(this.#refusal, null));
     this.#stop.addEventListener("click", handlers.onStop);
   }
 

@@ -50,7 +50,9 @@ impl Model {
         }
         let folder = std::path::absolute(given)?;
         if !folder.join("model.safetensors.index.json").exists() {
-            bail!("{given} is not a shard set. Make one: cargo run --release -- convert CHECKPOINT {given} --quant q4");
+            bail!(
+                "{given} is not a shard set. Make one: cargo run --release -- convert CHECKPOINT {given} --quant q4"
+            );
         }
         Ok(Self::Folder(folder.display().to_string()))
     }
@@ -71,7 +73,9 @@ impl Model {
 
 fn check(model: Option<&Model>) -> Result<()> {
     if tools::chromium().is_none() {
-        bail!("No Chromium was found. Run `cargo xtask setup`, or set CHROMIUM to the path of its program.");
+        bail!(
+            "No Chromium was found. Run `cargo xtask setup`, or set CHROMIUM to the path of its program."
+        );
     }
     let mut node = tools::node()?;
     node.arg("tests/browser/ask_once.mjs");

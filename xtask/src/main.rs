@@ -13,7 +13,11 @@ mod tools;
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
-#[command(name = "cargo xtask", bin_name = "cargo xtask", about = "Build, serve, test and check InstructBLIP in the browser")]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    about = "Build, serve, test and check InstructBLIP in the browser"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -38,15 +38,15 @@ fn system_packages() -> Result<()> {
         return Ok(());
     }
     if !is_root() {
-        println!("\nThe tests and `demo --check` also need a browser and a software GPU:\n  sudo {install}");
+        println!(
+            "\nThe tests and `demo --check` also need a browser and a software GPU:\n  sudo {install}"
+        );
         return Ok(());
     }
     let mut update = tools::command("apt-get");
     tools::run(update.arg("update"))?;
     let mut command = tools::command("apt-get");
-    command
-        .args(install.split(' ').skip(1))
-        .env("DEBIAN_FRONTEND", "noninteractive");
+    command.args(install.split(' ').skip(1)).env("DEBIAN_FRONTEND", "noninteractive");
     tools::run(&mut command)
 }
 

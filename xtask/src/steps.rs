@@ -16,8 +16,7 @@ impl Steps {
         println!("\n== {name}");
         let start = Instant::now();
         let result = step();
-        self.done
-            .push((name.to_owned(), start.elapsed(), result.is_ok()));
+        self.done.push((name.to_owned(), start.elapsed(), result.is_ok()));
         match result {
             Ok(value) => Some(value),
             Err(error) => {

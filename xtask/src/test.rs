@@ -87,7 +87,9 @@ fn native() -> Result<Counts> {
 
 fn browser() -> Result<Counts> {
     if tools::chromium().is_none() {
-        bail!("No Chromium was found. Run `cargo xtask setup`, or set CHROMIUM to the path of its program.");
+        bail!(
+            "No Chromium was found. Run `cargo xtask setup`, or set CHROMIUM to the path of its program."
+        );
     }
     let tap = tools::root().join("target/browser-tests.tap");
     fs::create_dir_all(tools::root().join("target"))?;
@@ -137,15 +139,9 @@ fn tee(command: &mut Command) -> Result<(Vec<String>, bool)> {
 fn cargo_counts(line: &str) -> Option<Counts> {
     let (_, rest) = line.strip_prefix("test result: ")?.split_once(". ")?;
     let count = |what: &str| {
-        rest.split("; ")
-            .find_map(|part| part.strip_suffix(what)?.trim().parse().ok())
-            .unwrap_or(0)
+        rest.split("; ").find_map(|part| part.strip_suffix(what)?.trim().parse().ok()).unwrap_or(0)
     };
-    Some(Counts {
-        passed: count("passed"),
-        failed: count("failed"),
-        skipped: count("ignored"),
-    })
+    Some(Counts { passed: count("passed"), failed: count("failed"), skipped: count("ignored") })
 }
 
 /// The counts at the end of node's TAP report.
@@ -153,7 +149,9 @@ fn tap_counts(report: &str) -> Counts {
     let count = |what: &str| {
         report
             .lines()
-            .filter_map(|line| line.strip_prefix("# ")?.strip_prefix(what)?.trim().parse::<usize>().ok())
+            .filter_map(|line| {
+                line.strip_prefix("# ")?.strip_prefix(what)?.trim().parse::<usize>().ok()
+            })
             .next_back()
             .unwrap_or(0)
     };
@@ -170,14 +168,12 @@ mod unit {
 
     #[test]
     fn counts_are_read_from_both_reports() {
-        let line = "test result: FAILED. 12 passed; 2 failed; 1 ignored; 0 measured; 0 filtered out";
-        let expected = Counts {
-            passed: 12,
-            failed: 2,
-            skipped: 1,
-        };
+        let line =
+            "test result: FAILED. 12 passed; 2 failed; 1 ignored; 0 measured; 0 filtered out";
+        let expected = Counts { passed: 12, failed: 2, skipped: 1 };
         assert_eq!(cargo_counts(line), Some(expected));
-        let report = "ok 1 - a\n# tests 15\n# pass 12\n# fail 1\n# cancelled 1\n# skipped 1\n# todo 0\n";
+        let report =
+            "ok 1 - a\n# tests 15\n# pass 12\n# fail 1\n# cancelled 1\n# skipped 1\n# todo 0\n";
         assert_eq!(tap_counts(report), expected);
         assert_eq!(cargo_counts("running 3 tests"), None);
     }

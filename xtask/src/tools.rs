@@ -57,9 +57,7 @@ pub fn npm_file(path: &str) -> Result<PathBuf> {
 /// Runs a command to its end; its output is seen.
 pub fn run(command: &mut Command) -> Result<()> {
     let name = describe(command);
-    let status = command
-        .status()
-        .with_context(|| format!("could not start `{name}`"))?;
+    let status = command.status().with_context(|| format!("could not start `{name}`"))?;
     if !status.success() {
         bail!("`{name}` failed ({status})");
     }
@@ -83,10 +81,7 @@ pub fn chromium() -> Option<PathBuf> {
         "/Applications/Chromium.app/Contents/MacOS/Chromium",
     ];
     let named = std::env::var_os("CHROMIUM").map(PathBuf::from);
-    named
-        .into_iter()
-        .chain(known.map(PathBuf::from))
-        .find(|path| path.exists())
+    named.into_iter().chain(known.map(PathBuf::from)).find(|path| path.exists())
 }
 
 /// The description file of Mesa's software Vulkan driver.

@@ -38,10 +38,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     let picture = std::fs::read(&args.image).map_err(|error| Error::io(&args.image, error))?;
     let mut session = load::session(&args.model, &args.device.open()?)?;
-    let options = AskOptions {
-        max_new_tokens: args.max_new_tokens,
-        ..AskOptions::default()
-    };
+    let options = AskOptions { max_new_tokens: args.max_new_tokens, ..AskOptions::default() };
     let info = pollster::block_on(session.set_picture(&picture))?;
     let mut stdout = std::io::stdout();
     let answer = pollster::block_on(session.ask(&args.question, &options, &mut |token| {

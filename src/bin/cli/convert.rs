@@ -47,9 +47,7 @@ pub fn run(args: Args) -> Result<(), Error> {
         limit: args.shard_mib << 20,
     };
     let bar = Bar::new();
-    let summary = convert(&args.source, &args.out, &options, &mut |progress| {
-        bar.show(progress)
-    })?;
+    let summary = convert(&args.source, &args.out, &options, &mut |progress| bar.show(progress))?;
     bar.finish(&args.out, &summary);
     Ok(())
 }

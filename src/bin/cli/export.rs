@@ -22,14 +22,9 @@ pub struct Args {
 /// # Errors
 /// Those of [`export`].
 pub fn run(args: Args) -> Result<(), Error> {
-    let options = ExportOptions {
-        force: args.force,
-        ..ExportOptions::default()
-    };
+    let options = ExportOptions { force: args.force, ..ExportOptions::default() };
     let bar = Bar::new();
-    let summary = export(&args.source, &args.out, &options, &mut |progress| {
-        bar.show(progress)
-    })?;
+    let summary = export(&args.source, &args.out, &options, &mut |progress| bar.show(progress))?;
     bar.finish(&args.out, &summary);
     Ok(())
 }

@@ -23,13 +23,9 @@ pub fn run(args: Args) -> Result<(), Error> {
     let table = inspect(&args.path)?;
     let text = if args.json {
         let json = serde_json::to_string_pretty(&table);
-        json.map_err(|e| Error::Internal {
-            reason: e.to_string(),
-        })? + "\n"
+        json.map_err(|e| Error::Internal { reason: e.to_string() })? + "\n"
     } else {
         table.to_string()
     };
-    std::io::stdout()
-        .write_all(text.as_bytes())
-        .map_err(|e| Error::io("standard output", e))
+    std::io::stdout().write_all(text.as_bytes()).map_err(|e| Error::io("standard output", e))
 }

@@ -30,9 +30,7 @@ impl DeviceName {
             Self::Wgpu => Device::wgpu_options()
                 .device_kind(DeviceKind::DefaultDevice)
                 .init()
-                .map_err(|error| Error::AdapterMissing {
-                    reason: error.to_string(),
-                }),
+                .map_err(|error| Error::AdapterMissing { reason: error.to_string() }),
         }
     }
 }

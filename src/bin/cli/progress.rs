@@ -30,19 +30,9 @@ impl Bar {
     /// Replaces the bar by what was written.
     pub fn finish(&self, out: &Path, summary: &Summary) {
         self.0.finish_and_clear();
-        let (before, after) = (
-            DecimalBytes(summary.source_bytes),
-            DecimalBytes(summary.bytes),
-        );
+        let (before, after) = (DecimalBytes(summary.source_bytes), DecimalBytes(summary.bytes));
         let files = if summary.files == 1 { "file" } else { "files" };
-        let Summary {
-            tensors,
-            files: count,
-            ..
-        } = summary;
-        eprintln!(
-            "{tensors} tensors, {before} -> {after} in {count} {files}: {}",
-            out.display()
-        );
+        let Summary { tensors, files: count, .. } = summary;
+        eprintln!("{tensors} tensors, {before} -> {after} in {count} {files}: {}", out.display());
     }
 }

@@ -36,10 +36,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let mut reports = Vec::new();
     for path in &args.golden {
         let bytes = std::fs::read(path).map_err(|error| Error::io(path, error))?;
-        let name = path
-            .file_name()
-            .unwrap_or(path.as_os_str())
-            .to_string_lossy();
+        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
         let golden = Golden::parse(&name, bytes)?;
         let report = pollster::block_on(verify(&session, &golden, args.tolerance))?;
         if !args.json {
@@ -49,16 +46,11 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     }
     let ok = reports.iter().all(|report| report.ok);
     if args.json {
-        let json = serde_json::to_string_pretty(&reports).map_err(|error| Error::Internal {
-            reason: error.to_string(),
-        })?;
+        let json = serde_json::to_string_pretty(&reports)
+            .map_err(|error| Error::Internal { reason: error.to_string() })?;
         println!("{json}");
     }
-    Ok(if ok {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn print(report: &Report) {
@@ -75,17 +67,9 @@ fn print(report: &Report) {
     }
     for ids in &report.ids {
         let equal = if ids.ok { "equal" } else { "different" };
-        println!(
-            "  {:28} {} ids {equal}  {}",
-            ids.name,
-            ids.expected.len(),
-            mark(ids.ok)
-        );
+        println!("  {:28} {} ids {equal}  {}", ids.name, ids.expected.len(), mark(ids.ok));
         if !ids.ok {
-            println!(
-                "    expected {:?}\n    found    {:?}",
-                ids.expected, ids.found
-            );
+            println!("    expected {:?}\n    found    {:?}", ids.expected, ids.found);
         }
     }
 }

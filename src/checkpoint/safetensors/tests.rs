@@ -33,10 +33,7 @@ fn reads_tensors_in_the_order_of_their_bytes() {
     assert_eq!(names, ["a", "b", "_pad.1"]);
     assert_eq!(header.real_tensors().count(), 2);
     let b = &header.tensors[1];
-    assert_eq!(
-        (b.dtype, &b.shape[..], b.range.clone()),
-        (Dtype::F16, &[2, 2][..], 4..12)
-    );
+    assert_eq!((b.dtype, &b.shape[..], b.range.clone()), (Dtype::F16, &[2, 2][..], 4..12));
 }
 
 #[test]
@@ -48,14 +45,7 @@ fn a_prefix_is_enough() {
         let error = Header::parse("f", &bytes[..cut], bytes.len() as u64).unwrap_err();
         assert_eq!(error.code(), "checkpoint-header", "{cut}");
     }
-    for length in [
-        0,
-        8,
-        span as u64,
-        bytes.len() as u64 - 1,
-        bytes.len() as u64 + 1,
-        u64::MAX,
-    ] {
+    for length in [0, 8, span as u64, bytes.len() as u64 - 1, bytes.len() as u64 + 1, u64::MAX] {
         assert!(Header::parse("f", &bytes, length).is_err(), "{length}");
     }
 }
@@ -65,10 +55,7 @@ fn lengths_that_lie_are_refused() {
     for length in [0, 1, MAX_HEADER as u64 + 1, u64::from(u32::MAX), u64::MAX] {
         let mut bytes = file(GOOD, 15);
         bytes[..8].copy_from_slice(&length.to_le_bytes());
-        assert!(
-            Header::parse("f", &bytes, bytes.len() as u64).is_err(),
-            "{length}"
-        );
+        assert!(Header::parse("f", &bytes, bytes.len() as u64).is_err(), "{length}");
     }
     let mut bytes = file(GOOD, 15);
     bytes[..8].copy_from_slice(&(MAX_HEADER as u64).to_le_bytes());
@@ -97,9 +84,7 @@ fn json_that_is_no_header_is_refused() {
     reason(&deep, 0);
     let mut bytes = file("{\"aa\":1}", 0);
     bytes[10] = 0xff;
-    let said = Header::parse("f", &bytes, bytes.len() as u64)
-        .unwrap_err()
-        .to_string();
+    let said = Header::parse("f", &bytes, bytes.len() as u64).unwrap_err().to_string();
     assert!(said.contains("UTF-8"), "{said}");
 }
 
@@ -129,10 +114,7 @@ fn overlaps_and_repeats_are_refused() {
     let two = |first: &str, second: &str, names: [&str; 2]| {
         let entry =
             |name, at| format!(r#""{name}":{{"dtype":"U8","shape":[4],"data_offsets":{at}}}"#);
-        reason(
-            &format!("{{{},{}}}", entry(names[0], first), entry(names[1], second)),
-            8,
-        )
+        reason(&format!("{{{},{}}}", entry(names[0], first), entry(names[1], second)), 8)
     };
     assert!(two("[0,4]", "[2,6]", ["a", "b"]).contains("overlaps"));
     assert!(two("[0,4]", "[0,4]", ["a", "b"]).contains("overlaps"));
@@ -155,12 +137,7 @@ fn random_damage_never_panics() {
             bytes[at] = random() as u8;
         }
         if let Ok(header) = Header::parse("f", &bytes, bytes.len() as u64) {
-            assert!(
-                header
-                    .tensors
-                    .iter()
-                    .all(|t| t.range.end + header.data_start <= bytes.len())
-            );
+            assert!(header.tensors.iter().all(|t| t.range.end + header.data_start <= bytes.len()));
         }
     }
 }

@@ -19,12 +19,20 @@ fn values_that_cannot_be_stored_are_named() {
         let error = converted(&t.join("a"), &t.join("set"), format).unwrap_err();
         assert_eq!(error.code(), "tensor-value");
         let said = error.to_string();
-        assert!(
-            said.contains("SelfAttention.q.weight") && said.contains("row 2"),
-            "{said}"
-        );
+        assert!(said.contains("SelfAttention.q.weight") && said.contains("row 2"), "{said}");
         assert!(!t.join("set").exists());
     }
+}
+
+#[test]
+fn packed_weights_are_not_packed_again() {
+    let t = Temporary::new();
+    checkpoint(&t.join("a"), u64::MAX);
+    converted(&t.join("a"), &t.join("set"), Format::Q4).unwrap();
+    assert_eq!(code(converted(&t.join("set"), &t.join("b"), Format::Q8)), "config-invalid");
+    // The same without the note in the configuration.
+    fs::copy(t.join("a/config.json"), t.join("set/config.json")).unwrap();
+    assert_eq!(code(converted(&t.join("set"), &t.join("b"), Format::Q8)), "tensor-shape");
 }
 
 #[test]
@@ -51,12 +59,7 @@ fn damage_is_found() {
     );
     assert!(names > 0, "the shard before it is good");
     assert_eq!(
-        code(export(
-            &t.join("set"),
-            &t.join("b"),
-            &ExportOptions::default(),
-            &mut go
-        )),
+        code(export(&t.join("set"), &t.join("b"), &ExportOptions::default(), &mut go)),
         "shard-corrupt"
     );
     drop(folder);
@@ -67,11 +70,7 @@ fn damage_is_found() {
         fs::write(&shard, &good[..cut]).unwrap();
         assert_eq!(code(Folder::open(t.join("set"))), "shard-corrupt", "{cut}");
         fs::write(t.join("a/model.safetensors"), &plain[..cut]).unwrap();
-        assert_eq!(
-            code(Folder::open(t.join("a"))),
-            "checkpoint-header",
-            "{cut}"
-        );
+        assert_eq!(code(Folder::open(t.join("a"))), "checkpoint-header", "{cut}");
     }
     fs::remove_file(&shard).unwrap();
     let error = Folder::open(t.join("set")).unwrap_err();
@@ -89,23 +88,13 @@ fn an_index_that_lies_is_refused() {
         fs::write(t.join("a").join(INDEX_FILE), text).unwrap();
         Folder::open(t.join("a")).unwrap_err().code()
     };
-    for name in [
-        "../x.safetensors",
-        "/etc/passwd",
-        "http://x/y.safetensors",
-        "a/../../b.safetensors",
-    ] {
-        assert_eq!(
-            with(index.replacen("model-0.safetensors", name, 1)),
-            "index-invalid",
-            "{name}"
-        );
+    for name in
+        ["../x.safetensors", "/etc/passwd", "http://x/y.safetensors", "a/../../b.safetensors"]
+    {
+        assert_eq!(with(index.replacen("model-0.safetensors", name, 1)), "index-invalid", "{name}");
     }
     assert_eq!(with(index.replace("model-0.", "model-9.")), "io");
-    assert_eq!(
-        with(index.replace("query_tokens", "query_token")),
-        "tensor-missing"
-    );
+    assert_eq!(with(index.replace("query_tokens", "query_token")), "tensor-missing");
     let mut moved: serde_json::Value = serde_json::from_str(&index).unwrap();
     moved["weight_map"]["query_tokens"] = "model-0.safetensors".into();
     assert_eq!(with(moved.to_string()), "index-invalid");

@@ -48,35 +48,15 @@ const CONFIG: &str = r#"{"model_type":"instructblip","num_query_tokens":2,"torch
 
 /// Name, type and shape of a small checkpoint's tensors.
 const TENSORS: [(&str, Dtype, &[usize]); 9] = [
-    (
-        "language_model.decoder.block.0.layer.0.SelfAttention.q.weight",
-        Dtype::F32,
-        &[48, 64],
-    ),
-    (
-        "language_model.decoder.block.0.layer.0.SelfAttention.o.weight",
-        Dtype::F32,
-        &[64, 48],
-    ),
-    (
-        "language_model.decoder.embed_tokens.weight",
-        Dtype::F32,
-        &[40, 64],
-    ),
-    (
-        "language_model.encoder.embed_tokens.weight",
-        Dtype::F32,
-        &[40, 64],
-    ),
+    ("language_model.decoder.block.0.layer.0.SelfAttention.q.weight", Dtype::F32, &[48, 64]),
+    ("language_model.decoder.block.0.layer.0.SelfAttention.o.weight", Dtype::F32, &[64, 48]),
+    ("language_model.decoder.embed_tokens.weight", Dtype::F32, &[40, 64]),
+    ("language_model.encoder.embed_tokens.weight", Dtype::F32, &[40, 64]),
     ("language_model.lm_head.weight", Dtype::BF16, &[40, 64]),
     ("qformer.embeddings.position_ids", Dtype::I64, &[1, 8]),
     ("query_tokens", Dtype::F32, &[1, 2, 32]),
     (PATCH, Dtype::F16, &[8, 3, 4, 4]),
-    (
-        "vision_model.embeddings.patch_embedding.bias",
-        Dtype::F32,
-        &[8],
-    ),
+    ("vision_model.embeddings.patch_embedding.bias", Dtype::F32, &[8]),
 ];
 
 /// Writes the checkpoint, in files of at most `limit` bytes; `change` may damage values.
@@ -95,46 +75,30 @@ pub(super) fn checkpoint_with(at: &Path, limit: u64, change: impl Fn(&str, &mut 
         1 => "model.safetensors".to_owned(),
         _ => format!("model-{n}.safetensors"),
     };
-    let files = write_files(
-        &mut out,
-        Layout {
-            alignment: 1,
-            limit,
-        },
-        &slots,
-        file,
-        |slot, write| {
-            let seed = if slot.name.contains("embed_tokens") {
-                1
-            } else {
-                slot.name.len() as u64
-            };
+    let files =
+        write_files(&mut out, Layout { alignment: 1, limit }, &slots, file, |slot, write| {
+            let seed = if slot.name.contains("embed_tokens") { 1 } else { slot.name.len() as u64 };
             let mut values = Normal::new(seed).take(slot.shape.iter().product());
             change(&slot.name, &mut values);
             let bytes: Vec<u8> = match slot.dtype {
                 Dtype::F32 => values.iter().flat_map(|x| x.to_le_bytes()).collect(),
-                Dtype::F16 => values
-                    .iter()
-                    .flat_map(|x| half::f16::from_f32(*x).to_le_bytes())
-                    .collect(),
-                Dtype::BF16 => values
-                    .iter()
-                    .flat_map(|x| half::bf16::from_f32(*x).to_le_bytes())
-                    .collect(),
+                Dtype::F16 => {
+                    values.iter().flat_map(|x| half::f16::from_f32(*x).to_le_bytes()).collect()
+                }
+                Dtype::BF16 => {
+                    values.iter().flat_map(|x| half::bf16::from_f32(*x).to_le_bytes()).collect()
+                }
                 _ => vec![0; slot.bytes() as usize],
             };
             write(&bytes)
-        },
-    )
-    .unwrap();
+        })
+        .unwrap();
     if files.len() > 1 {
-        out.write(INDEX_FILE, &index_json(&files, None).unwrap())
-            .unwrap();
+        out.write(INDEX_FILE, &index_json(&files, None).unwrap()).unwrap();
     }
     out.write("config.json", CONFIG.as_bytes()).unwrap();
     out.write("tokenizer.json", b"{}").unwrap();
-    out.write("qformer_tokenizer/tokenizer.json", b"{\"a\":1}")
-        .unwrap();
+    out.write("qformer_tokenizer/tokenizer.json", b"{\"a\":1}").unwrap();
     out.commit().unwrap();
 }
 
@@ -147,15 +111,7 @@ pub(super) fn go(_: &Progress<'_>) -> ControlFlow<()> {
 }
 
 pub(super) fn converted(source: &Path, out: &Path, format: Format) -> Result<Summary> {
-    convert(
-        source,
-        out,
-        &ConvertOptions {
-            limit: 8 << 10,
-            ..ConvertOptions::new(format)
-        },
-        &mut go,
-    )
+    convert(source, out, &ConvertOptions { limit: 8 << 10, ..ConvertOptions::new(format) }, &mut go)
 }
 
 /// All files of a folder with their bytes.
@@ -168,10 +124,7 @@ pub(super) fn content(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
             if path.is_dir() {
                 folders.push(path);
             } else {
-                files.insert(
-                    path.strip_prefix(folder).unwrap().into(),
-                    fs::read(&path).unwrap(),
-                );
+                files.insert(path.strip_prefix(folder).unwrap().into(), fs::read(&path).unwrap());
             }
         }
     }

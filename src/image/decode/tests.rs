@@ -32,28 +32,16 @@ fn lossless_formats_come_back_equal() {
     let rgb = sample(9, 6);
     let picture = DynamicImage::ImageRgb8(rgb.clone());
     for format in [ImageFormat::Png, ImageFormat::WebP, ImageFormat::Bmp] {
-        assert_eq!(
-            decode(&encode(&picture, format)).unwrap(),
-            rgb,
-            "{format:?}"
-        );
+        assert_eq!(decode(&encode(&picture, format)).unwrap(), rgb, "{format:?}");
     }
 }
 
 #[test]
 fn lossy_formats_come_back_close() {
     let rgb = RgbImage::from_fn(32, 16, |x, _| {
-        if x < 16 {
-            ::image::Rgb([250, 10, 10])
-        } else {
-            ::image::Rgb([10, 10, 240])
-        }
+        if x < 16 { ::image::Rgb([250, 10, 10]) } else { ::image::Rgb([10, 10, 240]) }
     });
-    let jpeg = decode(&encode(
-        &DynamicImage::ImageRgb8(rgb.clone()),
-        ImageFormat::Jpeg,
-    ))
-    .unwrap();
+    let jpeg = decode(&encode(&DynamicImage::ImageRgb8(rgb.clone()), ImageFormat::Jpeg)).unwrap();
     let gif = decode(&encode(
         &DynamicImage::ImageRgb8(rgb.clone()).into_rgba8().into(),
         ImageFormat::Gif,
@@ -61,13 +49,8 @@ fn lossy_formats_come_back_close() {
     .unwrap();
     for got in [jpeg, gif] {
         assert_eq!(got.dimensions(), (32, 16));
-        let worst = got
-            .as_raw()
-            .iter()
-            .zip(rgb.as_raw())
-            .map(|(a, b)| a.abs_diff(*b))
-            .max()
-            .unwrap();
+        let worst =
+            got.as_raw().iter().zip(rgb.as_raw()).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
         assert!(worst < 60, "{worst}");
     }
 }
@@ -80,11 +63,7 @@ fn alpha_is_dropped_and_not_composited() {
         ::image::Rgba([r, g, b, (x * 50) as u8])
     });
     for format in [ImageFormat::Png, ImageFormat::WebP] {
-        assert_eq!(
-            decode(&encode(&rgba.clone().into(), format)).unwrap(),
-            rgb,
-            "{format:?}"
-        );
+        assert_eq!(decode(&encode(&rgba.clone().into(), format)).unwrap(), rgb, "{format:?}");
     }
     let rgba16 = DynamicImage::ImageRgba16(::image::ImageBuffer::from_fn(5, 4, |x, y| {
         let [r, g, b] = rgb.get_pixel(x, y).0.map(|v| u16::from(v) << 8 | 0xFE);
@@ -142,20 +121,12 @@ fn exif_orientations_turn_the_picture() {
         for prefix in [&b""[..], b"Exif\0\0"] {
             let mut png = Vec::new();
             let mut encoder = PngEncoder::new(&mut png);
-            encoder
-                .set_exif_metadata([prefix, &exif(o)].concat())
-                .unwrap();
-            encoder
-                .write_image(raw, w, h, ExtendedColorType::Rgb8)
-                .unwrap();
+            encoder.set_exif_metadata([prefix, &exif(o)].concat()).unwrap();
+            encoder.write_image(raw, w, h, ExtendedColorType::Rgb8).unwrap();
             let mut webp = Vec::new();
             let mut encoder = WebPEncoder::new_lossless(&mut webp);
-            encoder
-                .set_exif_metadata([prefix, &exif(o)].concat())
-                .unwrap();
-            encoder
-                .write_image(raw, w, h, ExtendedColorType::Rgb8)
-                .unwrap();
+            encoder.set_exif_metadata([prefix, &exif(o)].concat()).unwrap();
+            encoder.write_image(raw, w, h, ExtendedColorType::Rgb8).unwrap();
             files.extend([png, webp]);
         }
         for file in files {
@@ -163,42 +134,26 @@ fn exif_orientations_turn_the_picture() {
             assert_eq!(got.dimensions(), if o < 5 { (w, h) } else { (h, w) });
             for (x, y, pixel) in stored.enumerate_pixels() {
                 let (ux, uy) = upright(o, w, h, x, y);
-                assert_eq!(
-                    got.get_pixel(ux, uy),
-                    pixel,
-                    "orientation {o}, stored at {x}, {y}"
-                );
+                assert_eq!(got.get_pixel(ux, uy), pixel, "orientation {o}, stored at {x}, {y}");
             }
         }
         let mut jpeg = Vec::new();
         let mut encoder = JpegEncoder::new(&mut jpeg);
         encoder.set_exif_metadata(exif(o)).unwrap();
-        encoder
-            .write_image(&[9; 24 * 8 * 3], 24, 8, ExtendedColorType::Rgb8)
-            .unwrap();
-        assert_eq!(
-            decode(&jpeg).unwrap().dimensions(),
-            if o < 5 { (24, 8) } else { (8, 24) }
-        );
+        encoder.write_image(&[9; 24 * 8 * 3], 24, 8, ExtendedColorType::Rgb8).unwrap();
+        assert_eq!(decode(&jpeg).unwrap().dimensions(), if o < 5 { (24, 8) } else { (8, 24) });
     }
 }
 
 #[test]
 fn a_broken_exif_block_is_ignored() {
-    for block in [
-        exif(0),
-        exif(9),
-        exif(200),
-        b"MM\0\x2A\xFF\xFF\xFF\xFF".to_vec(),
-        vec![],
-        b"II".to_vec(),
-    ] {
+    for block in
+        [exif(0), exif(9), exif(200), b"MM\0\x2A\xFF\xFF\xFF\xFF".to_vec(), vec![], b"II".to_vec()]
+    {
         let mut png = Vec::new();
         let mut encoder = PngEncoder::new(&mut png);
         encoder.set_exif_metadata(block).unwrap();
-        encoder
-            .write_image(sample(3, 2).as_raw(), 3, 2, ExtendedColorType::Rgb8)
-            .unwrap();
+        encoder.write_image(sample(3, 2).as_raw(), 3, 2, ExtendedColorType::Rgb8).unwrap();
         assert_eq!(decode(&png).unwrap(), sample(3, 2));
     }
 }
@@ -215,14 +170,9 @@ fn no_bytes_and_no_picture_have_their_own_codes() {
     ] {
         assert_eq!(code(bytes), "picture-undecodable");
     }
-    let heic = decode(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
-        .unwrap_err()
-        .to_string();
+    let heic = decode(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic").unwrap_err().to_string();
     assert!(heic.contains("HEIC"), "{heic}");
-    assert_eq!(
-        code(b"II*\0\x08\0\0\0\0\0\0\0\0\0\0\0"),
-        "picture-undecodable"
-    );
+    assert_eq!(code(b"II*\0\x08\0\0\0\0\0\0\0\0\0\0\0"), "picture-undecodable");
 }
 
 #[test]
@@ -231,12 +181,7 @@ fn truncated_files_are_refused() {
         ::image::Rgb([(x * y) as u8, (x * 37 + y * 91) as u8, (x ^ y) as u8])
     });
     let picture = DynamicImage::ImageRgb8(rgb);
-    for format in [
-        ImageFormat::Png,
-        ImageFormat::Jpeg,
-        ImageFormat::WebP,
-        ImageFormat::Bmp,
-    ] {
+    for format in [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::WebP, ImageFormat::Bmp] {
         let whole = encode(&picture, format);
         for part in 1..16 {
             let cut = whole.len() * part / 16;
@@ -250,11 +195,7 @@ fn truncated_files_are_refused() {
     }
     let gif = encode(&picture.into_rgba8().into(), ImageFormat::Gif);
     for part in 1..15 {
-        assert_eq!(
-            code(&gif[..gif.len() * part / 16]),
-            "picture-undecodable",
-            "gif {part}/16"
-        );
+        assert_eq!(code(&gif[..gif.len() * part / 16]), "picture-undecodable", "gif {part}/16");
     }
 }
 
@@ -262,12 +203,8 @@ fn truncated_files_are_refused() {
 fn a_jpeg_with_a_thumbnail_is_cut_short_where_its_own_scan_ends() {
     let mut encoder_out = Vec::new();
     let mut encoder = JpegEncoder::new(&mut encoder_out);
-    encoder
-        .set_exif_metadata([exif(1), vec![0xFF, 0xD8, 0xFF, 0xD9]].concat())
-        .unwrap();
-    encoder
-        .write_image(&[77; 32 * 32 * 3], 32, 32, ExtendedColorType::Rgb8)
-        .unwrap();
+    encoder.set_exif_metadata([exif(1), vec![0xFF, 0xD8, 0xFF, 0xD9]].concat()).unwrap();
+    encoder.write_image(&[77; 32 * 32 * 3], 32, 32, ExtendedColorType::Rgb8).unwrap();
     assert!(!is_cut_short(&encoder_out));
     assert!(is_cut_short(&encoder_out[..encoder_out.len() - 2]));
     // Bytes after the end, as phones append them, do no harm.
@@ -285,11 +222,7 @@ fn png_header(width: u32, height: u32) -> Vec<u8> {
     for byte in &chunk {
         crc ^= u32::from(*byte);
         for _ in 0..8 {
-            crc = if crc & 1 == 1 {
-                crc >> 1 ^ 0xEDB8_8320
-            } else {
-                crc >> 1
-            };
+            crc = if crc & 1 == 1 { crc >> 1 ^ 0xEDB8_8320 } else { crc >> 1 };
         }
     }
     let mut png = b"\x89PNG\r\n\x1a\n\0\0\0\x0D".to_vec();
@@ -309,11 +242,9 @@ fn the_size_is_checked_before_pixels_are_read() {
         (i32::MAX as u32, i32::MAX as u32),
     ] {
         match decode(&png_header(w, h)).unwrap_err() {
-            Error::PictureTooLarge {
-                width,
-                height,
-                limit_megapixels,
-            } => assert_eq!((width, height, limit_megapixels), (w, h, 100)),
+            Error::PictureTooLarge { width, height, limit_megapixels } => {
+                assert_eq!((width, height, limit_megapixels), (w, h, 100))
+            }
             other => panic!("{w} x {h}: {other}"),
         }
     }
@@ -322,10 +253,8 @@ fn the_size_is_checked_before_pixels_are_read() {
     let mut bmp = encode(&DynamicImage::ImageRgb8(sample(4, 4)), ImageFormat::Bmp);
     bmp[18..26].copy_from_slice(&[0x20, 0x4E, 0, 0, 0x20, 0x4E, 0, 0]);
     assert_eq!(code(&bmp), "picture-too-large");
-    let mut gif = encode(
-        &DynamicImage::ImageRgb8(sample(4, 4)).into_rgba8().into(),
-        ImageFormat::Gif,
-    );
+    let mut gif =
+        encode(&DynamicImage::ImageRgb8(sample(4, 4)).into_rgba8().into(), ImageFormat::Gif);
     gif[6..10].copy_from_slice(&[0xFF; 4]);
     assert_eq!(code(&gif), "picture-too-large");
 }
@@ -333,14 +262,10 @@ fn the_size_is_checked_before_pixels_are_read() {
 #[test]
 fn damaged_bytes_never_panic() {
     let picture = DynamicImage::ImageRgb8(sample(12, 11));
-    let mut files: Vec<Vec<u8>> = [
-        ImageFormat::Png,
-        ImageFormat::Jpeg,
-        ImageFormat::WebP,
-        ImageFormat::Bmp,
-    ]
-    .map(|f| encode(&picture, f))
-    .to_vec();
+    let mut files: Vec<Vec<u8>> =
+        [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::WebP, ImageFormat::Bmp]
+            .map(|f| encode(&picture, f))
+            .to_vec();
     files.push(encode(&picture.into_rgba8().into(), ImageFormat::Gif));
     let mut state = 0x9E37_79B9_7F4A_7C15_u64;
     let mut random = || {
