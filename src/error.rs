@@ -23,7 +23,7 @@ pub enum Error {
     },
     /// The picture has more pixels than are decoded.
     #[error(
-        "The picture has {width} x {height} pixels; at most {limit_megapixels} megapixels are read. Make it smaller first."
+        "The picture has {width} x {height} pixels; at most {limit_megapixels} megapixels and 65,535 pixels a side are read. Make it smaller first."
     )]
     PictureTooLarge {
         /// Width in pixels.

@@ -153,6 +153,32 @@ impl Session {
         })
     }
 
+    /// Opens a model folder on the disk, a shard set or a Hugging Face checkpoint; `progress`
+    /// gets the bytes of every tensor put on the device.
+    ///
+    /// # Errors
+    /// A file is missing or damaged, or as [`Session::new`].
+    #[cfg(not(target_family = "wasm"))]
+    pub fn open(
+        folder: &crate::checkpoint::Folder,
+        device: &Device,
+        mut progress: impl FnMut(u64),
+    ) -> Result<Self> {
+        let files = ModelFiles {
+            config: folder.config()?,
+            preprocessor: folder.preprocessor()?,
+            generation: folder.generation()?,
+            t5_tokenizer: folder.read("tokenizer.json")?,
+            qformer_tokenizer: folder.read_optional("qformer_tokenizer/tokenizer.json")?,
+        };
+        let mut weights = WeightStore::new(device);
+        folder.for_each_tensor(|tensor| {
+            progress(tensor.bytes.len() as u64);
+            weights.insert(tensor.name, tensor.dtype, tensor.shape, tensor.bytes)
+        })?;
+        Self::new(&files, weights)
+    }
+
     /// The checkpoint's configuration.
     #[must_use]
     pub fn config(&self) -> &ModelConfig {

@@ -20,13 +20,13 @@ RELATIONS = {"left of": (0, -1), "right of": (0, 1), "above": (-1, 0), "below": 
 
 # Data sets and their nominal sizes, in thousands of examples.
 SIZE = {"color": 40, "kind": 40, "at": 30, "where": 40, "size": 20, "count": 40, "exist": 40, "relation": 40, "next": 30,
-        "read": 20, "same": 20, "describe": 20, "caption short": 20, "caption long": 40, "question": 40}
+        "read": 20, "describe": 20, "caption short": 20, "caption long": 40, "question": 40}
 DATA_SETS = list(SIZE)
 MIX = np.sqrt([SIZE[d] for d in DATA_SETS])
 MIX /= MIX.sum()
-# For the first part of the language model's training: more of what needs an object found by its name, less of the rest.
-FINDING = {"where": 1.5, "relation": 4, "same": 4, "next": 2, "exist": 1.5, "count": 1.5, "color": 1, "describe": 1, "kind": 0.5,
-           "size": 0.5, "question": 1.5, "at": 0.5, "read": 0.5, "caption short": 0.5, "caption long": 1}
+# For the first part of a training: more of what needs an object found by its name, less of the rest.
+FINDING = {"where": 1.5, "relation": 3, "next": 3, "exist": 1.5, "count": 3, "color": 1, "describe": 1, "kind": 0.5,
+           "size": 0.5, "question": 1.5, "at": 0.5, "read": 0.5, "caption short": 0.5, "caption long": 0.5}
 FINDING_MIX = MIX * [FINDING[d] for d in DATA_SETS]
 FINDING_MIX /= FINDING_MIX.sum()
 
@@ -49,6 +49,7 @@ class Example(NamedTuple):
     focus: int               # the cell asked about, or -1
     other: int               # a second cell that the answer depends on, or -1
     count: int               # the number that a counting question asks for, or -1
+    match: frozenset[int]    # the cells of all objects that fit what is asked for
     accept: frozenset[str]   # every right answer (an invented question has many)
 
 
@@ -60,6 +61,7 @@ class Query(NamedTuple):
     focus: int = -1
     other: int = -1
     count: int = -1
+    match: frozenset[int] = frozenset()
 
 
 # ---- words -----------------------------------------------------------------------------------------------------------
@@ -170,20 +172,22 @@ def ask_count(scene: Scene, rng) -> Query:
     u = rng.random()
     o = pick(scene, rng) if scene and rng.random() < 0.8 else Obj(int(rng.integers(8)), int(rng.integers(6)), int(rng.integers(2)), 0)
     if u < 0.2:
-        what, n = "objects", len(scene)
+        what, fits = "objects", scene
     elif u < 0.5:
-        what, n = COLOR_NAMES[o.color] + " objects", sum(p.color == o.color for p in scene)
+        what, fits = COLOR_NAMES[o.color] + " objects", [p for p in scene if p.color == o.color]
     elif u < 0.8:
         k = o.kind if o.kind < len(SHAPES) else int(rng.integers(len(SHAPES)))
-        what, n = PLURAL[KINDS[k]], sum(p.kind == k for p in scene)
+        what, fits = PLURAL[KINDS[k]], [p for p in scene if p.kind == k]
     elif u < 0.93:
         what = pick(list(CLASSES), rng)
-        n = sum(p.kind in CLASSES[what] for p in scene)
+        fits = [p for p in scene if p.kind in CLASSES[what]]
     else:
-        what, n = SIZES[o.size] + " objects", sum(p.size == o.size for p in scene)
+        what, fits = SIZES[o.size] + " objects", [p for p in scene if p.size == o.size]
+    n = len(fits)
     one = what[:-2] if what == "crosses" else what[:-1]
     answer = f"There are no {what}." if n == 0 else f"There is one {one}." if n == 1 else f"There are {NUMBERS[n]} {what}."
-    return Query(pick([f"How many {what} are there?", f"How many {what} do you see?", f"Count the {what}."], rng), NUMBERS[n], answer, count=n)
+    return Query(pick([f"How many {what} are there?", f"How many {what} do you see?", f"Count the {what}."], rng), NUMBERS[n], answer, count=n,
+                 match=frozenset(p.cell for p in fits))
 
 
 def absent_pair(scene: Scene, rng, held: bool = False) -> tuple[int, int]:
@@ -272,7 +276,7 @@ def ask_next(scene: Scene, rng) -> Query | None:
         return None
     where = {"left of": "just left of", "right of": "just right of", "above": "just above", "below": "just below"}[relation]
     answer = "nothing" if other is None else article(pair(other))
-    return Query(f"What is {where} the {r}?", answer, f"There is {answer} {where} the {r}.", -1 if other is None else other.cell, o.cell)
+    return Query(f"What is {where} the {r}?", answer, f"There is {answer} {where} the {r}.", o.cell)
 
 
 def ask_read(scene: Scene, rng) -> Query | None:
@@ -292,20 +296,6 @@ def ask_read(scene: Scene, rng) -> Query | None:
     return Query(text, KINDS[o.kind], f"The {what} is {KINDS[o.kind]}.", o.cell)
 
 
-def ask_same(scene: Scene, rng) -> Query | None:
-    what, want = "color" if rng.random() < 0.6 else "size", rng.random() < 0.5
-    for _ in range(6):                                       # else two colours would nearly always differ
-        named = two_named(scene, rng)
-        if named is not None and (getattr(named[0], what) == getattr(named[1], what)) == want:
-            break
-    if named is None:
-        return None
-    a, b, ra, rb = named
-    yes = getattr(a, what) == getattr(b, what)
-    return Query(f"Do the {ra} and the {rb} have the same {what}?", "yes" if yes else "no",
-                 f"{'Yes' if yes else 'No'}, they {'' if yes else 'do not '}have the same {what}.", a.cell, b.cell)
-
-
 def describe(scene: Scene, rng) -> Query | None:
     if not scene:
         return None
@@ -318,7 +308,7 @@ def describe(scene: Scene, rng) -> Query | None:
 
 
 ASK = {"color": ask_color, "kind": ask_kind, "at": ask_at, "where": ask_where, "size": ask_size, "count": ask_count,
-       "exist": ask_exist, "relation": ask_relation, "next": ask_next, "read": ask_read, "same": ask_same, "describe": describe}
+       "exist": ask_exist, "relation": ask_relation, "next": ask_next, "read": ask_read, "describe": describe}
 
 
 # ---- captions and invented questions ---------------------------------------------------------------------------------
@@ -344,6 +334,8 @@ def invented(scene: Scene) -> dict[str, dict[str, int]]:
         out.setdefault(answer, {}).setdefault(question, cell)
 
     for o in scene:
+        add(COLOR_NAMES[o.color], f"What color is the {KINDS[o.kind]} {AT[o.cell]}?", o.cell)
+        add(KINDS[o.kind], f"What is the {COLOR_NAMES[o.color]} object {AT[o.cell]}?", o.cell)
         if sum(p.kind == o.kind for p in scene) == 1:
             add(COLOR_NAMES[o.color], f"What color is the {KINDS[o.kind]}?", o.cell)
         if sum(p.color == o.color for p in scene) == 1:
@@ -359,6 +351,8 @@ def invented(scene: Scene) -> dict[str, dict[str, int]]:
         add(NUMBERS[sum(o.color == c for o in scene)], f"How many {name} objects are there?")
     for k, name in enumerate(SHAPES):
         add(NUMBERS[sum(o.kind == k for o in scene)], f"How many {PLURAL[name]} are there?")
+    for cell in sorted(set(range(GRID * GRID)) - {o.cell for o in scene}):
+        add("no", f"Is there anything {AT[cell]}?", cell)
     for c, color in enumerate(COLOR_NAMES):
         for k, kind in enumerate(KINDS):
             if all((o.color, o.kind) != (c, k) for o in scene):
@@ -366,15 +360,12 @@ def invented(scene: Scene) -> dict[str, dict[str, int]]:
     return out
 
 
-def invent(scene: Scene, rng, held: bool) -> tuple[str, str, int, frozenset[str]]:
+def invent(scene: Scene, rng) -> tuple[str, str, int, frozenset[str]]:
     """(answer, the question we teach, the cell it is about, every question we accept)"""
     choices = invented(scene)
     answers = [a for a in choices if a not in NUMBERS + ["yes", "no"]] + ["yes", "no", NUMBERS[len(scene)]]
     answer = pick([a for a in answers if a in choices], rng)
     taught, focus = next(iter(choices[answer].items()))
-    if answer == "no":
-        c, k = absent_pair(scene, rng, held)
-        taught = f"Is there {article(COLOR_NAMES[c] + ' ' + KINDS[k])}?"
     return answer, taught, focus, frozenset(choices[answer])
 
 
@@ -398,13 +389,13 @@ def example(scene: Scene, data_set: str, rng: np.random.Generator, held: bool = 
     """One example of a data set, or None where the scene has none.  `held` lets absent things be held-out pairs."""
     if data_set == "caption short":
         answer = caption_short(scene)
-        return Example(data_set, careless(pick(CAPTION_SHORT, rng), rng), answer, -1, -1, -1, frozenset([answer]))
+        return Example(data_set, careless(pick(CAPTION_SHORT, rng), rng), answer, -1, -1, -1, frozenset(), frozenset([answer]))
     if data_set == "caption long":
         answer = caption_long(scene)
-        return Example(data_set, careless(pick(CAPTION_LONG, rng), rng), answer, -1, -1, -1, frozenset([answer]))
+        return Example(data_set, careless(pick(CAPTION_LONG, rng), rng), answer, -1, -1, -1, frozenset(), frozenset([answer]))
     if data_set == "question":
-        given, answer, focus, accept = invent(scene, rng, held)
-        return Example(data_set, pick(INVENT, rng).format(a=given), answer, focus, -1, -1, accept)
+        given, answer, focus, accept = invent(scene, rng)
+        return Example(data_set, pick(INVENT, rng).format(a=given), answer, focus, -1, -1, frozenset(), accept)
     ask = ASK[data_set]
     query = ask(scene, rng, held) if data_set in ("where", "exist") else ask(scene, rng)
     if query is None:
@@ -412,7 +403,7 @@ def example(scene: Scene, data_set: str, rng: np.random.Generator, held: bool = 
     long = rng.random() < 0.2
     answer = query.long if long else query.short
     return Example(data_set, careless(pick(LONG if long else SHORT, rng).format(q=query.text), rng), answer, query.focus,
-                   query.other, query.count, frozenset([answer]))
+                   query.other, query.count, query.match or frozenset({query.focus} - {-1}), frozenset([answer]))
 
 
 def mixed_example(scene: Scene, rng: np.random.Generator, held: bool = False, mix: np.ndarray = MIX) -> Example:

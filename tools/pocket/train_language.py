@@ -81,6 +81,7 @@ class Batch:
         self.inputs = tokenizer([e.instruction for e in examples]).input_ids
         self.labels = tokenizer([e.answer for e in examples]).input_ids
         self.hints = torch.tensor([(e.focus, e.other, e.count) for e in examples])
+        self.match = torch.tensor([[float(c in e.match) for c in range(pocket.CELLS)] for e in examples])
         self.grids = torch.from_numpy(np.stack([scene_to_grid(s) for s in scenes]))
 
     def parts(self, sizes=(0.5, 0.3, 0.2)) -> list[list[int]]:
@@ -136,7 +137,7 @@ def main() -> None:
                       slow=[q for n, q in t5.named_parameters() if n.endswith(".q.weight")])
     log = Log(args.run / "language.jsonl", args.log_every)
     for step in range(1, args.steps + 1):
-        if step == int(args.steps * args.round_from):
+        if step == max(1, int(args.steps * args.round_from)):
             train_with_rounding(t5)
         batch = draw_batch(rng, args.batch, tokenizer, FINDING_MIX if step <= args.finding_steps else MIX)
         total, hits = 0.0, {}

@@ -43,7 +43,7 @@ def main() -> None:
     log = Log(args.run / "vision.jsonl", args.log_every)
     cells = patch_cells()
     for step in range(1, args.steps + 1):
-        if step == int(args.steps * args.round_from):
+        if step == max(1, int(args.steps * args.round_from)):
             train_with_rounding(vision)
         grids = crowded_grids(rng, args.batch)
         x = pocket.pixels_to_tensor(painter.paint(grids, rng))

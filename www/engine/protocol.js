@@ -81,7 +81,7 @@
  * @property {() => void} free
  *
  * @typedef {object} WasmModule
- * @property {() => Promise<unknown>} default
+ * @property {(options: { module_or_path: URL }) => Promise<unknown>} default
  * @property {{ load(url: string, options: { onProgress?: (progress: Progress) => void, signal?: AbortSignal, cache?: boolean }): Promise<WasmModel> }} Model
  */
 

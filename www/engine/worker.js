@@ -59,7 +59,7 @@ async function load(call, signal) {
   const address = new URL("../dist/instructblip_web.js", import.meta.url).href;
   /** @type {import("./protocol.js").WasmModule} */
   const module = await import(address);
-  await module.default();
+  await module.default({ module_or_path: new URL("../dist/instructblip_web_bg.wasm", import.meta.url) });
   model = await module.Model.load(call.url, {
     cache: call.cache,
     signal,

@@ -85,6 +85,7 @@ fn bind(module: &Path, dist: &Path, dev: bool) -> Result<()> {
     let mut bindgen = Bindgen::new();
     bindgen.input_path(module).out_name(NAME);
     bindgen.web(true)?.typescript(true).remove_producers_section(true);
+    bindgen.remove_name_section(true).omit_default_module_path(false);
     bindgen.generate(&bound)?;
 
     let wasm_opt = tools::npm_file("binaryen/bin/wasm-opt")?;

@@ -6,8 +6,7 @@ use burn::tensor::{Device, DeviceKind};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 use instructblip_web::checkpoint::Folder;
-use instructblip_web::checkpoint::store::WeightStore;
-use instructblip_web::session::{ModelFiles, Session};
+use instructblip_web::session::Session;
 use instructblip_web::{Error, Result};
 
 /// Where the model runs.
@@ -41,23 +40,12 @@ impl DeviceName {
 /// A file is missing, damaged, or does not fit the others.
 pub fn session(folder: &Path, device: &Device) -> Result<Session> {
     let folder = Folder::open(folder)?;
-    let files = ModelFiles {
-        config: folder.config()?,
-        preprocessor: folder.preprocessor()?,
-        generation: folder.generation()?,
-        t5_tokenizer: folder.read("tokenizer.json")?,
-        qformer_tokenizer: folder.read_optional("qformer_tokenizer/tokenizer.json")?,
-    };
     let style = ProgressStyle::with_template(
         "loading {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}",
     );
     let bar = ProgressBar::new(folder.tensors().map(|tensor| tensor.bytes.len() as u64).sum())
         .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    let mut weights = WeightStore::new(device);
-    folder.for_each_tensor(|tensor| {
-        bar.inc(tensor.bytes.len() as u64);
-        weights.insert(tensor.name, tensor.dtype, tensor.shape, tensor.bytes)
-    })?;
+    let session = Session::open(&folder, device, |bytes| bar.inc(bytes));
     bar.finish_and_clear();
-    Session::new(&files, weights)
+    session
 }

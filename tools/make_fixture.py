@@ -1,0 +1,121 @@
+"""Makes `tests/fixtures/random/`: a tiny random InstructBLIP with odd sizes, and goldens for it.
+
+    cargo build && python tools/make_fixture.py --tokenizers POCKET_CHECKPOINT
+
+Head widths 24 and 16, rows that cannot be packed in groups of 32, three heads, five queries: what the
+real model's round numbers would not show. The checkpoint is bf16. Besides the golden of the checkpoint
+itself there are those of its 4-bit and 8-bit conversions, written back by `instructblip export` and run
+by the reference. All weights are random (also biases and norms), seed 0.
+"""
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from tokenizers import Tokenizer
+from transformers import (
+    BlipImageProcessor,
+    GenerationConfig,
+    InstructBlipConfig,
+    InstructBlipForConditionalGeneration,
+    InstructBlipQFormerConfig,
+    InstructBlipVisionConfig,
+    T5Config,
+)
+
+ROOT = Path(__file__).resolve().parent.parent
+OUT = ROOT / "tests" / "fixtures" / "random"
+CONVERTER = ROOT / "target" / "debug" / "instructblip"
+PROMPT = "What color is the big circle?"
+TOKENIZER_FILES = ["tokenizer.json", "qformer_tokenizer/tokenizer.json"]
+
+
+def vocabulary(path: Path) -> int:
+    return Tokenizer.from_file(str(path)).get_vocab_size()
+
+
+def random_model(tokenizers: Path) -> InstructBlipForConditionalGeneration:
+    vision = InstructBlipVisionConfig(
+        hidden_size=48, intermediate_size=80, num_hidden_layers=2, num_attention_heads=2, image_size=42, patch_size=14
+    )
+    qformer = InstructBlipQFormerConfig(
+        vocab_size=vocabulary(tokenizers / TOKENIZER_FILES[1]), hidden_size=64, intermediate_size=96,
+        num_hidden_layers=3, num_attention_heads=4, max_position_embeddings=40,
+    )
+    text = T5Config(
+        vocab_size=vocabulary(tokenizers / TOKENIZER_FILES[0]) , d_model=64, d_kv=16, num_heads=3, d_ff=96,
+        num_layers=2, num_decoder_layers=2, feed_forward_proj="gated-gelu", tie_word_embeddings=False,
+        decoder_start_token_id=0, bos_token_id=1, eos_token_id=1, pad_token_id=0,
+    ).to_dict()
+    # The published checkpoint says "gelu", the exact one, against T5's default.
+    text |= {"dense_act_fn": "gelu", "tie_word_embeddings": False}
+    # The placeholder that the processor puts before the text, once for each query.
+    placeholder = Tokenizer.from_file(str(tokenizers / TOKENIZER_FILES[0])).token_to_id("<image>")
+    config = InstructBlipConfig(
+        vision_config=vision.to_dict(), qformer_config=qformer.to_dict(), text_config=text,
+        num_query_tokens=5, image_token_index=placeholder,
+    )
+    model = InstructBlipForConditionalGeneration(config).eval()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            noise = torch.randn(parameter.shape, generator=generator)
+            if "norm" in name.lower() and name.endswith("weight"):
+                parameter.copy_(1 + 0.1 * noise)
+            elif parameter.dim() == 1:
+                parameter.copy_(0.05 * noise)
+            elif name.endswith(("shared.weight", "lm_head.weight", "embeddings.weight")) or parameter.dim() == 3:
+                parameter.copy_(0.7 * noise)
+            else:
+                parameter.copy_(noise * parameter[0].numel() ** -0.5)
+        for layer in model.vision_model.encoder.layers:  # the key bias is zero in the real model
+            layer.self_attn.qkv.bias[48:96] = 0
+    return model.to(torch.bfloat16)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tokenizers", required=True, type=Path, help="folder with both tokenizers, such as the pocket checkpoint")
+    arguments = parser.parse_args()
+
+    shutil.rmtree(OUT, ignore_errors=True)
+    model_folder = OUT / "model"
+    model = random_model(arguments.tokenizers)
+    model.generation_config = GenerationConfig(bos_token_id=1, eos_token_id=1, pad_token_id=0, decoder_start_token_id=0)
+    model.save_pretrained(model_folder)
+    size = model.config.vision_config.image_size
+    BlipImageProcessor(size={"height": size, "width": size}).save_pretrained(model_folder)
+    (model_folder / "qformer_tokenizer").mkdir()
+    for name in TOKENIZER_FILES:
+        shutil.copy(arguments.tokenizers / name, model_folder / name)
+
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 11, 3), dtype=np.uint8)
+    picture = Image.fromarray(pixels).resize((61, 37), Image.BICUBIC)
+    with tempfile.TemporaryDirectory() as temporary:
+        picture_file = Path(temporary) / "picture.png"
+        picture.save(picture_file)
+
+        def golden(folder: Path, name: str) -> None:
+            script = Path(__file__).parent / "make_golden.py"
+            out = OUT / f"{name}.safetensors"
+            subprocess.run(
+                [sys.executable, script, folder, out, "--image", picture_file, "--prompt", PROMPT, "--max-new-tokens", "12"],
+                check=True,
+            )
+
+        golden(model_folder, "checkpoint")
+        for quant in ["q8", "q4"]:
+            shards, export = Path(temporary) / quant, Path(temporary) / f"{quant}-export"
+            subprocess.run([CONVERTER, "convert", model_folder, shards, "--quant", quant], check=True)
+            subprocess.run([CONVERTER, "export", shards, export], check=True)
+            golden(export, quant)
+
+
+if __name__ == "__main__":
+    main()
