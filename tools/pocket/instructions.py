@@ -25,7 +25,7 @@ DATA_SETS = list(SIZE)
 MIX = np.sqrt([SIZE[d] for d in DATA_SETS])
 MIX /= MIX.sum()
 # For the first part of a training: more of what needs an object found by its name, less of the rest.
-FINDING = {"where": 1.5, "relation": 3, "next": 3, "exist": 1.5, "count": 3, "color": 1, "describe": 1, "kind": 0.5,
+FINDING = {"where": 1.5, "relation": 3, "next": 3, "exist": 1.5, "count": 6, "color": 1, "describe": 1, "kind": 0.5,
            "size": 0.5, "question": 1.5, "at": 0.5, "read": 0.5, "caption short": 0.5, "caption long": 0.5}
 FINDING_MIX = MIX * [FINDING[d] for d in DATA_SETS]
 FINDING_MIX /= FINDING_MIX.sum()

@@ -47,12 +47,12 @@ class Reader(torch.nn.Module):
 
 
 def main() -> None:
-    p = common_options(__doc__, steps=5000, batch=128, lr=2e-3, seed=31)
-    p.add_argument("--distil-steps", type=int, default=1500, help="steps towards the scene vectors alone, before the instructions")
-    p.add_argument("--distil-weight", type=float, default=0.5, help="weight of the scene vectors' loss afterwards")
-    p.add_argument("--focus-weight", type=float, default=0.05)
+    p = common_options(__doc__, steps=4500, batch=128, lr=1.2e-3, seed=31, round_from=0.85)
+    p.add_argument("--distil-steps", type=int, default=3000, help="steps towards the scene vectors alone, before the instructions")
+    p.add_argument("--distil-weight", type=float, default=1.0, help="weight of the scene vectors' loss afterwards")
+    p.add_argument("--focus-weight", type=float, default=0.1)
     p.add_argument("--match-weight", type=float, default=1.0)
-    p.add_argument("--finding-steps", type=int, default=1000, help="steps that dwell on finding objects, before the plain mixture")
+    p.add_argument("--finding-steps", type=int, default=3700, help="steps that dwell on finding objects, before the plain mixture")
     p.add_argument("--per-picture", type=int, default=2, help="instructions for each picture")
     args = p.parse_args()
     torch.set_num_threads(args.threads)

@@ -27,7 +27,7 @@ def patch_cells() -> torch.Tensor:
 
 
 def main() -> None:
-    args = common_options(__doc__, steps=6000, batch=96, lr=2e-3, seed=11).parse_args()
+    args = common_options(__doc__, steps=6000, batch=96, lr=2e-3, seed=11, round_from=0.6).parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
     rng = np.random.default_rng(args.seed)

@@ -10,15 +10,15 @@ from pathlib import Path
 import torch
 
 
-def common_options(description: str, steps: int, batch: int, lr: float, seed: int) -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+def common_options(description: str, steps: int, batch: int, lr: float, seed: int, round_from: float) -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(description=description.replace("%", "%%"), formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     p.add_argument("--run", type=Path, required=True, help="folder for tokenizers, checkpoints and logs")
     p.add_argument("--steps", type=int, default=steps)
     p.add_argument("--batch", type=int, default=batch)
     p.add_argument("--lr", type=float, default=lr, help="highest learning rate")
     p.add_argument("--seed", type=int, default=seed)
     p.add_argument("--threads", type=int, default=1)
-    p.add_argument("--round-from", type=float, default=0.6, help="train with weights rounded to 4 bits from this part of the run on")
+    p.add_argument("--round-from", type=float, default=round_from, help="train with weights rounded to 4 bits from this part of the run on")
     p.add_argument("--log-every", type=int, default=50)
     p.add_argument("--save-every", type=int, default=500)
     p.add_argument("--resume", type=Path, help="start from this checkpoint's weights")

@@ -34,7 +34,7 @@ pub struct Args {
 /// Converts, with a progress bar.
 ///
 /// # Errors
-/// Those of [`convert`].
+/// Those of `convert`.
 pub fn run(args: Args) -> Result<(), Error> {
     let mut recipe = Recipe::new(args.format);
     for rule in &args.keep {

@@ -20,7 +20,7 @@ pub struct Args {
 /// Exports, with a progress bar.
 ///
 /// # Errors
-/// Those of [`export`].
+/// Those of `export`.
 pub fn run(args: Args) -> Result<(), Error> {
     let options = ExportOptions { force: args.force, ..ExportOptions::default() };
     let bar = Bar::new();

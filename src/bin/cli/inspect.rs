@@ -18,7 +18,7 @@ pub struct Args {
 /// Prints the table.
 ///
 /// # Errors
-/// Those of [`inspect`], or the output is closed.
+/// Those of `inspect`, or the output is closed.
 pub fn run(args: Args) -> Result<(), Error> {
     let table = inspect(&args.path)?;
     let text = if args.json {
