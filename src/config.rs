@@ -18,14 +18,15 @@ mod tests;
 mod text;
 
 pub use activation::Activation;
+pub use check::MAX_HEAD_WIDTH;
 pub use processor::{GenerationConfig, PictureSize, PreprocessorConfig};
 pub use text::TextConfig;
 
 use crate::error::Result;
 use crate::quant::{Format, GROUP};
 use check::{
-    FILE, MAX_HEADS, MAX_IMAGE_SIZE, MAX_LAYERS, MAX_PATCHES, MAX_POSITIONS, MAX_WIDTH, Section,
-    invalid, parse_json,
+    FILE, MAX_IMAGE_SIZE, MAX_LAYERS, MAX_PATCHES, MAX_POSITIONS, MAX_WIDTH, Section, invalid,
+    parse_json,
 };
 use serde::{Deserialize, Serialize};
 
@@ -88,15 +89,9 @@ impl VisionConfig {
         at.size("hidden_size", self.hidden_size, MAX_WIDTH)?;
         at.size("intermediate_size", self.intermediate_size, MAX_WIDTH)?;
         at.size("num_hidden_layers", self.num_hidden_layers, MAX_LAYERS)?;
-        at.size("num_attention_heads", self.num_attention_heads, MAX_HEADS)?;
         at.size("image_size", self.image_size, MAX_IMAGE_SIZE)?;
         at.size("patch_size", self.patch_size, self.image_size)?;
-        at.divides(
-            "num_attention_heads",
-            self.num_attention_heads,
-            "hidden_size",
-            self.hidden_size,
-        )?;
+        at.heads(self.num_attention_heads, self.hidden_size)?;
         at.divides("patch_size", self.patch_size, "image_size", self.image_size)?;
         at.epsilon("layer_norm_eps", self.layer_norm_eps)?;
         at.size("number of patches", self.num_patches(), MAX_PATCHES)?;
@@ -167,15 +162,9 @@ impl QFormerConfig {
         at.size("hidden_size", self.hidden_size, MAX_WIDTH)?;
         at.size("intermediate_size", self.intermediate_size, MAX_WIDTH)?;
         at.size("num_hidden_layers", self.num_hidden_layers, MAX_LAYERS)?;
-        at.size("num_attention_heads", self.num_attention_heads, MAX_HEADS)?;
         at.size("max_position_embeddings", self.max_position_embeddings, MAX_POSITIONS)?;
         at.size("cross_attention_frequency", self.cross_attention_frequency, MAX_LAYERS)?;
-        at.divides(
-            "num_attention_heads",
-            self.num_attention_heads,
-            "hidden_size",
-            self.hidden_size,
-        )?;
+        at.heads(self.num_attention_heads, self.hidden_size)?;
         at.epsilon("layer_norm_eps", self.layer_norm_eps)?;
         if self.position_embedding_type != "absolute" {
             return at.fail(&format!(

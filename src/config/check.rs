@@ -9,6 +9,8 @@ pub(super) const MAX_FILE_BYTES: usize = 1 << 20;
 pub(super) const MAX_WIDTH: usize = 1 << 22;
 pub(super) const MAX_LAYERS: usize = 1024;
 pub(super) const MAX_HEADS: usize = 4096;
+/// The widest head that the attention kernel takes.
+pub const MAX_HEAD_WIDTH: usize = 256;
 pub(super) const MAX_IMAGE_SIZE: usize = 2048;
 pub(super) const MAX_PATCHES: usize = 1 << 16;
 pub(super) const MAX_POSITIONS: usize = 1 << 16;
@@ -55,6 +57,13 @@ impl Section {
             return Ok(());
         }
         self.fail(&format!("{part} {by} does not divide {field} {value}"))
+    }
+
+    /// Heads divide the width into parts that the attention kernel takes.
+    pub(super) fn heads(&self, heads: usize, width: usize) -> Result<()> {
+        self.size("num_attention_heads", heads, MAX_HEADS)?;
+        self.divides("num_attention_heads", heads, "hidden_size", width)?;
+        self.size("width of a head", width / heads, MAX_HEAD_WIDTH)
     }
 
     pub(super) fn epsilon(&self, field: &str, value: f32) -> Result<()> {

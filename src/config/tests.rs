@@ -138,7 +138,7 @@ fn absurd_values_are_refused_by_name() {
         ("/vision_config/layer_norm_eps", json!(-1.0), "layer_norm_eps"),
         ("/vision_config/layer_norm_eps", json!(2), "layer_norm_eps"),
         ("/vision_config/hidden_act", json!("mish"), "mish"),
-        ("/vision_config/hidden_size", json!(3 << 18), "too large"),
+        ("/vision_config/hidden_size", json!(3 << 18), "width of a head"),
         ("/vision_config/hidden_size", json!(-24), ""),
         ("/vision_config/hidden_size", json!(24.5), ""),
         ("/vision_config/hidden_size", json!("24"), ""),

@@ -1,7 +1,7 @@
 //! The `text_config` section: the language model, a T5 encoder and decoder.
 
 use super::Activation;
-use super::check::{MAX_HEADS, MAX_LAYERS, MAX_WIDTH, Section};
+use super::check::{MAX_HEAD_WIDTH, MAX_HEADS, MAX_LAYERS, MAX_WIDTH, Section};
 use crate::error::Result;
 use serde::{Deserialize, Serialize};
 
@@ -126,7 +126,7 @@ impl TextConfig {
         }
         at.size("vocab_size", self.vocab_size, MAX_WIDTH)?;
         at.size("d_model", self.d_model, MAX_WIDTH)?;
-        at.size("d_kv", self.d_kv, MAX_WIDTH)?;
+        at.size("d_kv", self.d_kv, MAX_HEAD_WIDTH)?;
         at.size("d_ff", self.d_ff, MAX_WIDTH)?;
         at.size("num_layers", self.num_layers, MAX_LAYERS)?;
         at.size("num_decoder_layers", self.num_decoder_layers, MAX_LAYERS)?;

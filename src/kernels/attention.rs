@@ -3,10 +3,9 @@
 use burn::tensor::Tensor;
 
 use super::launch::{Arg, Host, Launch, Shader};
+use crate::config::MAX_HEAD_WIDTH;
 
 const WORKGROUP: u32 = 64;
-/// The widest head the kernel takes.
-pub const MAX_HEAD_WIDTH: usize = 256;
 
 /// What attends to what. Rows may hold more than one of q, k and v; the offsets say where.
 #[derive(Clone, Debug)]

@@ -10,6 +10,9 @@
 //! does not need must be cut this way: a pipeline's automatic layout drops unused bindings.
 //! What is left is numbered in order of appearance, in place of `@binding(auto)`.
 
+// The browser build has no CPU device, so only one kind of tensor is left to match.
+#![cfg_attr(target_family = "wasm", allow(irrefutable_let_patterns))]
+
 use burn::backend::{BackendTensor, DispatchAutodiffContext, DispatchTensor, DispatchTensorKind};
 use burn::cubecl::CubeDim;
 use burn::cubecl::prelude::{CubeCount, KernelId};

@@ -1,6 +1,8 @@
 //! The GPU device of this worker: opened once, and watched.
 
 use std::cell::RefCell;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Poll, Waker};
 
 use burn::tensor::Device;
 use js_sys::{Function, Promise, Reflect};
@@ -13,11 +15,12 @@ use crate::error::{Error, Result};
 use super::js;
 
 thread_local! {
-    static STATE: RefCell<State> = const { RefCell::new(State { device: None, lost: None, listener: None }) };
+    static STATE: RefCell<State> = const { RefCell::new(State { device: None, queue: None, lost: None, listener: None }) };
 }
 
 struct State {
     device: Option<Device>,
+    queue: Option<wgpu::Queue>,
     /// Why the device was lost.
     lost: Option<String>,
     /// Called when it is.
@@ -43,7 +46,10 @@ pub async fn open() -> Result<Device> {
     setup.device.set_device_lost_callback(|reason, message| {
         lost(if message.is_empty() { format!("{reason:?}") } else { message });
     });
-    STATE.with_borrow_mut(|state| state.device = Some(device.clone()));
+    STATE.with_borrow_mut(|state| {
+        state.device = Some(device.clone());
+        state.queue = Some(setup.queue);
+    });
     Ok(device)
 }
 
@@ -54,6 +60,38 @@ pub fn check() -> Result<()> {
         Some(reason) => Err(Error::DeviceLost { reason: reason.clone() }),
         None => Ok(()),
     })
+}
+
+/// Hands over everything that was written and waits until the GPU has it. Burn queues writes
+/// with their bytes; without this, wasm memory would hold the whole model.
+///
+/// # Errors
+/// The GPU failed.
+pub async fn drain() -> Result<()> {
+    let (device, queue) = STATE.with_borrow(|state| (state.device.clone(), state.queue.clone()));
+    let (Some(device), Some(queue)) = (device, queue) else {
+        return Ok(());
+    };
+    device.flush().map_err(|error| Error::Gpu { reason: error.to_string() })?;
+    let done = Arc::new(Mutex::new((false, None::<Waker>)));
+    let signal = Arc::clone(&done);
+    queue.on_submitted_work_done(move || {
+        let mut done = signal.lock().unwrap_or_else(PoisonError::into_inner);
+        done.0 = true;
+        if let Some(waker) = done.1.take() {
+            waker.wake();
+        }
+    });
+    std::future::poll_fn(|context| {
+        let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+        if done.0 {
+            return Poll::Ready(());
+        }
+        done.1 = Some(context.waker().clone());
+        Poll::Pending
+    })
+    .await;
+    check()
 }
 
 /// After a loss every operation fails for its own reason; this names the real one.

@@ -26,6 +26,7 @@ use super::cache::ShardCache;
 use super::cancel::Cancel;
 use super::fetch::{self, Body};
 use super::progress::{Meter, Phase};
+use super::turn::Turn;
 use super::{gpu, js};
 
 /// Shards in flight.
@@ -94,6 +95,7 @@ pub async fn load(request: Request) -> Result<(Session, Info)> {
         cancel: &cancel,
         meter: &meter,
         cache: &cache,
+        turn: Turn::default(),
         sink: RefCell::new(Sink {
             store: WeightStore::new(&device),
             staging: Vec::new(),
@@ -192,6 +194,8 @@ struct Work<'a> {
     cancel: &'a Cancel,
     meter: &'a Meter,
     cache: &'a ShardCache,
+    /// Only one shard is in wasm memory at a time.
+    turn: Turn,
     sink: RefCell<Sink>,
 }
 
@@ -201,10 +205,10 @@ impl Work<'_> {
         while let Some((file, info)) = self.shards.get(self.next.get()) {
             self.next.set(self.next.get() + 1);
             let bytes = self.shard(file, info).await?;
+            let _turn = self.turn.take().await;
             self.cancel.check()?;
             self.sink.borrow_mut().take(file, &bytes)?;
-            gpu::check()?;
-            js::sleep(0.0).await; // one shard at a time, or the worker would not hear a cancel
+            gpu::drain().await?;
         }
         Ok(())
     }

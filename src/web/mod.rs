@@ -5,7 +5,7 @@
 //! a time; the worker in `www/engine/worker.js` queues them.
 //!
 //! - [`loader`]: address → verified shards → GPU buffers → session
-//! - [`fetch`], [`cache`], [`cancel`], [`progress`]: what the loader needs of the browser
+//! - [`fetch`], [`cache`], [`cancel`], [`progress`], [`turn`]: what the loader needs of the browser
 //! - [`gpu`]: the device, and its loss
 //! - [`js`], [`panic`]: values and failures across the border
 
@@ -17,6 +17,7 @@ mod js;
 mod loader;
 mod panic;
 mod progress;
+mod turn;
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -70,7 +71,6 @@ impl Model {
 
     /// Settles with `{ code, message }` when the GPU device is lost. One listener at a time.
     #[wasm_bindgen(getter, unchecked_return_type = "Promise<{ code: string, message: string }>")]
-    #[must_use]
     pub fn lost(&self) -> Promise {
         gpu::lost_promise()
     }

@@ -8,7 +8,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { assertQuiet, launch, openPage, servePage } from "./harness.mjs";
+import { NO_MODEL, assertQuiet, launch, visit } from "./harness.mjs";
 
 const ORACLE = process.env.INSTRUCTBLIP_ORACLE;
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
@@ -34,11 +34,10 @@ function converted(model) {
 }
 
 for (const [golden, model] of [["nano_cat", "nano"], ["tiny_cat", "tiny"]]) {
-  test(`${golden} in the browser`, { skip: !ORACLE && "INSTRUCTBLIP_ORACLE is not set" }, async () => {
+  test(`${golden} in the browser`, { skip: !ORACLE && "INSTRUCTBLIP_ORACLE is not set" }, async (t) => {
     const folder = converted(model ?? "");
-    const server = await servePage({ mounts: { "/golden": join(ORACLE ?? "", "golden"), "/oracle-model": folder } });
-    const { context, page, problems } = await openPage(browser);
-    await page.goto(`${server.url}?model=http://127.0.0.1:1/`); // proposes, and loads nothing
+    const mounts = { "/golden": join(ORACLE ?? "", "golden"), "/oracle-model": folder };
+    const { page, problems } = await visit(t, browser, { mounts, query: NO_MODEL });
     const report = await page.evaluate(async (name) => {
       const { Model } = await import(/** @type {any} */ ("/engine/engine.js"));
       const model = await Model.load("/oracle-model/");
@@ -53,7 +52,5 @@ for (const [golden, model] of [["nano_cat", "nano"], ["tiny_cat", "tiny"]]) {
     for (const { name, ok } of report.ids) console.log(`${golden} ${name}: ${ok ? "equal" : "NOT EQUAL"}`);
     assert.ok(report.ok, JSON.stringify(report.ids.filter((/** @type {any} */ ids) => !ids.ok)));
     assertQuiet(problems);
-    await context.close();
-    await server.close();
   });
 }

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { WWW, ask, assertQuiet, launch, modelReady, openPage, servePage, shownError } from "./harness.mjs";
+import { WWW, ask, assertQuiet, launch, modelReady, shownError, visit } from "./harness.mjs";
 
 /** @type {import("playwright-core").Browser} */
 let browser;
@@ -11,38 +11,32 @@ before(async () => void (browser = await launch()));
 after(() => browser.close());
 
 /**
- * Serves the page with a line put before the worker's own code.
+ * What makes the server put a line before the worker's own code.
  *
  * @param {string} line
  */
-function serveWith(line) {
+function inWorker(line) {
   const worker = readFileSync(join(WWW, "engine/worker.js"), "utf8");
-  return servePage({ hook: ({ path }) => (path === "/engine/worker.js" ? { body: `${line}\n${worker}` } : undefined) });
+  /** @type {import("../../tools/serve.mjs").Hook} */
+  const hook = ({ path }) => (path === "/engine/worker.js" ? { body: `${line}\n${worker}` } : undefined);
+  return { hook };
 }
 
-test("a browser without WebGPU is told so, and what to do", async () => {
-  const server = await serveWith('Object.defineProperty(navigator, "gpu", { value: undefined });');
-  const { context, page, problems } = await openPage(browser);
-  await page.goto(server.url);
+test("a browser without WebGPU is told so, and what to do", async (t) => {
+  const { server, page, problems } = await visit(t, browser, inWorker('Object.defineProperty(navigator, "gpu", { value: undefined });'));
   const error = await shownError(page, "#model-error");
   assert.equal(error.code, "webgpu-missing");
   assert.match(error.sentence ?? "", /^This browser has no WebGPU\. Use a current Chrome, Edge, Safari or Firefox/);
   assert.equal(server.requests.filter((request) => request.path.includes("/pocket/")).length, 0);
   assertQuiet(problems);
-  await context.close();
-  await server.close();
 });
 
-test("a browser without an adapter is told so, and what to do", async () => {
-  const server = await serveWith("GPU.prototype.requestAdapter = async () => null;");
-  const { context, page, problems } = await openPage(browser);
-  await page.goto(server.url);
+test("a browser without an adapter is told so, and what to do", async (t) => {
+  const { page, problems } = await visit(t, browser, inWorker("GPU.prototype.requestAdapter = async () => null;"));
   const error = await shownError(page, "#model-error");
   assert.equal(error.code, "adapter-missing");
   assert.match(error.sentence ?? "", /^No GPU adapter was found .*Update the graphics driver/);
   assertQuiet(problems);
-  await context.close();
-  await server.close();
 });
 
 /** Lets a test reach the worker's device. */
@@ -59,10 +53,8 @@ async function loseDevice(page) {
   await worker.evaluate(() => /** @type {any} */ (self).testDevice.destroy());
 }
 
-test("a lost device is said, the model comes back from the cache, the chat stays", async () => {
-  const server = await serveWith(KEEP_DEVICE);
-  const { context, page, problems } = await openPage(browser);
-  await page.goto(server.url);
+test("a lost device is said, the model comes back from the cache, the chat stays", async (t) => {
+  const { server, page, problems } = await visit(t, browser, inWorker(KEEP_DEVICE));
   await modelReady(page);
   await page.locator("#examples button").first().click();
   await page.locator("#picture-note", { hasText: "looked at" }).waitFor();
@@ -75,28 +67,23 @@ test("a lost device is said, the model comes back from the cache, the chat stays
   assert.equal(error.code, "device-lost");
   assert.match(error.sentence ?? "", /^The GPU was lost/);
   await modelReady(page);
+
+  // A second loss soon after is not answered by itself: the visitor decides.
+  await loseDevice(page);
+  await page.locator("#model-again:not([hidden])").click();
+  await modelReady(page);
   await page.locator("#picture-note", { hasText: "looked at" }).waitFor();
   const shards = server.requests.slice(before).filter((request) => request.path.endsWith(".safetensors"));
   assert.equal(shards.length, 0, "the shards came from the cache");
   const second = await ask(page, question);
   assert.equal(second.text, first.text);
   assert.equal(await page.locator("#turns > li").count(), 2);
-
-  // A second loss soon after is not answered by itself: the visitor decides.
-  await loseDevice(page);
-  await page.locator("#model-again:not([hidden])").waitFor();
-  await page.locator("#model-again").click();
-  await modelReady(page);
   assertQuiet(problems);
-  await context.close();
-  await server.close();
 });
 
-test("a panic ends the engine with its message, and it can be loaded again", async () => {
+test("a panic ends the engine with its message, and it can be loaded again", async (t) => {
   // A trap surfaces as an uncaught error of the worker.
-  const server = await serveWith("");
-  const { context, page, problems } = await openPage(browser);
-  await page.goto(server.url);
+  const { page, problems } = await visit(t, browser);
   await modelReady(page);
   await page.workers().at(-1)?.evaluate(() => {
     setTimeout(() => {
@@ -108,6 +95,4 @@ test("a panic ends the engine with its message, and it can be loaded again", asy
   await page.locator("#model-again").click();
   await modelReady(page);
   assertQuiet(problems);
-  await context.close();
-  await server.close();
 });

@@ -99,6 +99,27 @@ export function servePage({ mounts, ...options } = {}) {
 }
 
 /**
+ * Serves the page and opens it for one test; both are closed when the test ends, however it ends.
+ *
+ * @param {{ after: (end: () => Promise<void>) => void }} t
+ * @param {import("playwright-core").Browser} browser
+ * @param {{ query?: string } & Partial<import("../../tools/serve.mjs").Options>} [options]
+ */
+export async function visit(t, browser, { query = "", ...options } = {}) {
+  const server = await servePage(options);
+  const { context, page, problems } = await openPage(browser);
+  t.after(async () => {
+    await context.close();
+    await server.close();
+  });
+  await page.goto(server.url + query);
+  return { server, page, problems };
+}
+
+/** A query with which the page proposes a model and loads none. */
+export const NO_MODEL = "?model=http://127.0.0.1:1/";
+
+/**
  * Waits until the model is ready; fails with the page's own sentence if it cannot be loaded.
  *
  * @param {import("playwright-core").Page} page

@@ -7,7 +7,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { WWW, ask, assertQuiet, givePicture, launch, modelReady, openPage, servePage } from "./harness.mjs";
+import { NO_MODEL, WWW, ask, assertQuiet, givePicture, launch, modelReady, visit } from "./harness.mjs";
 
 const CASES = fileURLToPath(new URL("./pocket_cases.json", import.meta.url));
 /** @type {{ cases: { picture: string, question: string, answer: string, ids: number[] }[] }} */
@@ -16,20 +16,11 @@ const skip = cases.length === 0 && "there is no pocket_cases.json";
 
 /** @type {import("playwright-core").Browser} */
 let browser;
-/** @type {import("../../tools/serve.mjs").Server} */
-let server;
-before(async () => {
-  browser = await launch();
-  server = await servePage();
-});
-after(async () => {
-  await browser.close();
-  await server.close();
-});
+before(async () => void (browser = await launch()));
+after(() => browser.close());
 
-test("20 questions about 5 pictures are answered as transformers does", { skip }, async () => {
-  const { context, page, problems } = await openPage(browser);
-  await page.goto(server.url);
+test("20 questions about 5 pictures are answered as transformers does", { skip }, async (t) => {
+  const { server, page, problems } = await visit(t, browser);
   await modelReady(page);
   let shown = "";
   let requests = server.requests.length;
@@ -49,12 +40,10 @@ test("20 questions about 5 pictures are answered as transformers does", { skip }
   assert.deepEqual(wrong, []);
   assert.equal(server.requests.length, requests, "nothing is requested after loading");
   assertQuiet(problems);
-  await context.close();
 });
 
-test("the engine's token ids are those of transformers, and the streamed text is the answer", { skip }, async () => {
-  const { context, page, problems } = await openPage(browser);
-  await page.goto(`${server.url}?model=http://127.0.0.1:1/`); // proposes, and loads nothing
+test("the engine's token ids are those of transformers, and the streamed text is the answer", { skip }, async (t) => {
+  const { page, problems } = await visit(t, browser, { query: NO_MODEL });
   const pictures = Object.fromEntries(
     [...new Set(cases.map(({ picture }) => picture))].map((picture) => [picture, [...readFileSync(join(WWW, picture))]]),
   );
@@ -81,12 +70,10 @@ test("the engine's token ids are those of transformers, and the streamed text is
     .filter(({ answer, ids, found }) => found?.text !== answer || found.streamed !== answer || found.ids.join() !== ids.join());
   assert.deepEqual(wrong, []);
   assertQuiet(problems);
-  await context.close();
 });
 
-test("the keyboard is enough, and Stop ends an answer", async () => {
-  const { context, page, problems } = await openPage(browser);
-  await page.goto(server.url);
+test("the keyboard is enough, and Stop ends an answer", async (t) => {
+  const { page, problems } = await visit(t, browser);
   await modelReady(page);
   await page.locator("#examples button").first().focus();
   await page.keyboard.press("Enter");
@@ -107,12 +94,10 @@ test("the keyboard is enough, and Stop ends an answer", async () => {
   const question = (await page.locator("#suggestions button").first().textContent()) ?? "";
   await ask(page, question);
   assertQuiet(problems);
-  await context.close();
 });
 
-test("a dropped and a pasted picture are taken", async () => {
-  const { context, page, problems } = await openPage(browser);
-  await page.goto(server.url);
+test("a dropped and a pasted picture are taken", async (t) => {
+  const { page, problems } = await visit(t, browser);
   await modelReady(page);
   for (const type of ["drop", "paste"]) {
     await page.evaluate(async (type) => {
@@ -127,12 +112,10 @@ test("a dropped and a pasted picture are taken", async () => {
     await page.locator("#picture-note", { hasText: "looked at" }).waitFor();
   }
   assertQuiet(problems);
-  await context.close();
 });
 
-test("the page can send nothing but requests for models", async () => {
-  const { context, page } = await openPage(browser);
-  await page.goto(server.url);
+test("the page can send nothing but requests for models", async (t) => {
+  const { page } = await visit(t, browser);
   await modelReady(page);
   // The policy itself must object, not a missing network.
   const leak = () =>
@@ -152,5 +135,4 @@ test("the page can send nothing but requests for models", async () => {
       }),
   );
   assert.equal(image, "img-src");
-  await context.close();
 });

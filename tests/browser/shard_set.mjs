@@ -93,6 +93,25 @@ export class ShardSet {
   }
 
   /**
+   * Adds a shard with one tensor of zeros that the model does not use.
+   *
+   * @param {string} tensor
+   * @param {number} bytes
+   */
+  addUnused(tensor, bytes) {
+    const shard = `${tensor}.safetensors`;
+    const header = { [tensor]: { dtype: "F32", shape: [bytes / 4], data_offsets: [0, bytes] } };
+    const json = Buffer.from(JSON.stringify(header).padEnd(248));
+    const length = Buffer.alloc(8);
+    length.writeBigUInt64LE(BigInt(json.length));
+    this.changeIndex((index) => {
+      index.weight_map[tensor] = shard;
+      index.metadata.shards[shard] = {};
+    });
+    this.reseal(shard, Buffer.concat([length, json, Buffer.alloc(bytes)]));
+  }
+
+  /**
    * A hook for the server: answers requests below `/faulty/` from this set.
    *
    * @type {import("../../tools/serve.mjs").Hook}

@@ -63,8 +63,9 @@ def answer_all(checkpoint: str, pictures: Path) -> list[dict]:
         for q in questions:
             x = processor(images=picture, text=q, return_tensors="pt")
             ids = model.generate(**x, do_sample=False, num_beams=1, max_new_tokens=72)[0].tolist()
-            rows.append({"picture": f"{name}.png", "question": q, "answer": processor.tokenizer.decode(ids, skip_special_tokens=True).strip(),
-                         "ids": ids, "scene": caption_long(PICTURES[name])})
+            rows.append({"picture": f"examples/{name}.png", "question": q,
+                         "answer": processor.tokenizer.decode(ids, skip_special_tokens=True).strip(),
+                         "ids": ids[1:], "scene": caption_long(PICTURES[name])})  # without the start token
     return rows
 
 
@@ -79,7 +80,7 @@ def main() -> None:
     write_pictures(args.pictures, args.pixels, args.seed)
     if args.checkpoint:
         rows = answer_all(args.checkpoint, args.pictures)
-        text = json.dumps(rows, indent=1)
+        text = json.dumps({"cases": rows}, indent=1)
         (args.answers.write_text(text + "\n") if args.answers else print(text))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 PANELS = [
     ("vision.jsonl", "vision tower: what each patch shows", ["color", "kind", "size", "all"]),
     ("language.jsonl", "language model on scene vectors", ["color", "where", "count", "relation", "next", "caption long", "all"]),
-    ("qformer.jsonl", "Q-Former, whole model on pictures", ["color", "where", "count", "relation", "next", "caption long", "all"]),
+    ("qformer.jsonl", "Q-Former, whole model on pictures", ["focus", "match", "count", "relation", "next", "caption long", "all"]),
 ]
 INK = ["#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#222222"]
 W, H, LEFT, TOP = 300, 190, 44, 34

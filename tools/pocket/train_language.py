@@ -111,10 +111,10 @@ def answer_loss(t5: T5ForConditionalGeneration, prefix: Tensor, inputs: list[lis
 
 
 def main() -> None:
-    p = common_options(__doc__, steps=5000, batch=128, lr=1e-3, seed=21, round_from=0.8)
+    p = common_options(__doc__, steps=3000, batch=128, lr=1e-3, seed=21, round_from=0.75)
     p.add_argument("--noise", type=float, default=0.2, help="deviation of the noise on scene vectors: the Q-Former's will not be exact")
     p.add_argument("--warmup", type=int, default=200)
-    p.add_argument("--finding-steps", type=int, default=3000, help="steps that dwell on finding objects, before the plain mixture")
+    p.add_argument("--finding-steps", type=int, default=1500, help="steps that dwell on finding objects, before the plain mixture")
     p.add_argument("--hide", type=float, default=0.05, help="how often the free queries hold no hint")
     p.add_argument("--pointer-weight", type=float, default=0.5, help="weight of pointing at the cells an instruction is about")
     args = p.parse_args()

@@ -35,7 +35,7 @@ class Reader(torch.nn.Module):
         layer = full.qformer.encoder.layer[LAST_CROSS_ATTENTION].crossattention.attention
         layer.register_forward_hook(lambda _m, _i, out: setattr(self, "attention", out[1]))
         full.qformer.encoder.layer[LAST_CROSS_ATTENTION].register_forward_hook(
-            lambda _m, _i, out: setattr(self, "state", out[0] if isinstance(out, tuple) else out))
+            lambda _m, _i, out: setattr(self, "state", out))
 
     def forward(self, features: Tensor, ids: list[list[int]]) -> Tensor:
         text = pad(ids, 0)
@@ -105,15 +105,19 @@ def main() -> None:
                 # does the object in my cell fit what is asked for?
                 fits = matcher(reader.state[:, :pocket.CELLS].float()).squeeze(-1)
                 matching = F.binary_cross_entropy_with_logits(fits, batch.match[part]) * len(part) / len(scenes)
-                loss = args.match_weight * matching + args.focus_weight * look + distil * len(part) / len(scenes) * (args.distil_weight if through_language else 1.0)
+                share = len(part) / len(scenes) * (args.distil_weight if through_language else 1.0)
+                loss = args.match_weight * matching + args.focus_weight * look + share * distil
                 if through_language:
-                    answers, right, _ = answer_loss(full.language_model, prefix, [batch.inputs[i] for i in part], [batch.labels[i] for i in part])
+                    answers, right, _ = answer_loss(full.language_model, prefix, [batch.inputs[i] for i in part],
+                                                    [batch.labels[i] for i in part])
                     loss = loss + answers / len(scenes)
                     log.add(answer_loss=answers.item() / len(part))
                     for i, ok in zip(part, right.tolist()):
                         hits.setdefault(batch.examples[i].data_set, []).append(ok)
             loss.backward()
-            log.add(distil=distil.item(), number=F.mse_loss(prefix[:, -1].float(), target[part][:, -1]).item() / spread, match=((fits > 0).float() == batch.match[part]).all(1).float().mean(), focus=(mass * asked).sum().item() / max(1.0, asked.sum().item()))
+            log.add(distil=distil.item(), number=F.mse_loss(prefix[:, -1].float(), target[part][:, -1]).item() / spread,
+                    match=((fits > 0).float() == batch.match[part]).all(1).float().mean(),
+                    focus=(mass * asked).sum().item() / max(1.0, asked.sum().item()))
         stepper.apply()
         if hits:
             log.add(all=np.mean([x for h in hits.values() for x in h]), **{k: np.mean(h) for k, h in hits.items()})

@@ -15,19 +15,23 @@ pub fn run() -> Result<()> {
         tools::run(tools::node()?.arg(tsc).args(["--project", "jsconfig.json"]))
     });
     steps.run("lints, native", || {
-        cargo(&["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"])
+        each_package(|package| {
+            cargo(&["clippy", "--locked", "-p", package, "--all-targets", "--", "-D", "warnings"])
+        })
     });
     steps.run("lints, wasm32", || {
         cargo(&["clippy", "--locked", "--lib", "--target", WASM, "--", "-D", "warnings"])
     });
     steps.run("docs", || {
-        let mut doc = tools::cargo();
-        doc.args(["doc", "--locked", "--workspace", "--no-deps"]);
-        tools::run(doc.env("RUSTDOCFLAGS", "-D warnings"))
+        each_package(|package| {
+            let mut doc = tools::cargo();
+            doc.args(["doc", "--locked", "-p", package, "--no-deps"]);
+            tools::run(doc.env("RUSTDOCFLAGS", "-D warnings"))
+        })
     });
     steps.run("unit tests", || {
         let mut test = tools::cargo();
-        test.args(["test", "--locked", "--workspace", "--lib", "--bins"]);
+        test.args(["test", "--locked", "--lib", "--bins"]);
         if let Some(driver) = tools::lavapipe() {
             test.env("VK_DRIVER_FILES", driver);
         }
@@ -38,6 +42,10 @@ pub fn run() -> Result<()> {
         0 => Ok(()),
         failed => bail!("{failed} of the steps failed"),
     }
+}
+
+fn each_package(mut run: impl FnMut(&str) -> Result<()>) -> Result<()> {
+    tools::PACKAGES.into_iter().try_for_each(&mut run)
 }
 
 fn cargo(args: &[&str]) -> Result<()> {

@@ -6,6 +6,9 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+/// Built one by one: `--workspace` would unite their features and compile Burn a second time.
+pub const PACKAGES: [&str; 2] = ["instructblip-web", "xtask"];
+
 /// The repository's root.
 pub fn root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
