@@ -82,6 +82,15 @@ export function fileOf(path, root, mounts) {
 }
 
 /**
+ * @param {string} file
+ * @returns {Promise<number | null>} its bytes, or null where there is no such file
+ */
+async function sizeOf(file) {
+  const found = await stat(file).catch(() => null);
+  return found?.isFile() ? found.size : null;
+}
+
+/**
  * Starts a server.
  *
  * @param {Options} options
@@ -127,19 +136,23 @@ export async function serve(options) {
     if (reply?.never) return;
     const type = TYPES[extname(file ?? path)] ?? "application/octet-stream";
     if (reply) return send(reply.status ?? 200, { "content-type": type, ...reply.headers }, reply.body ?? "");
-    const found = file === null ? null : await stat(file).catch(() => null);
-    if (file === null || !found?.isFile()) return send(404, text, "No such file.\n");
+    if (file === null) return send(404, text, "No such file.\n");
+    // A packed copy beside the file is sent to a browser that reads it.
+    const packed = /\bbr\b/.test(String(request.headers["accept-encoding"] ?? "")) ? await sizeOf(`${file}.br`) : null;
+    const size = packed ?? (await sizeOf(file));
+    if (size === null) return send(404, text, "No such file.\n");
     served.status = 200;
-    served.bytes = method === "HEAD" ? 0 : found.size;
+    served.bytes = method === "HEAD" ? 0 : size;
     response.writeHead(200, {
       "content-type": type,
-      "content-length": found.size,
+      "content-length": size,
+      ...(packed === null ? {} : { "content-encoding": "br", vary: "accept-encoding" }),
       // A shard's name holds its hash, so it never changes.
       "cache-control": /-[0-9a-f]{16}\.safetensors$/.test(file) ? "max-age=31536000, immutable" : "no-cache",
       "x-content-type-options": "nosniff",
     });
     if (method === "HEAD") return void response.end();
-    createReadStream(file)
+    createReadStream(packed === null ? file : `${file}.br`)
       .on("error", () => response.destroy())
       .pipe(response);
   }
@@ -175,8 +188,11 @@ async function main() {
       mount: { type: "string", multiple: true, default: [] },
       port: { type: "string", default: "8080" },
       host: { type: "string", default: "127.0.0.1" },
+      // Ends with the program that started it: when the pipe to its standard input closes.
+      child: { type: "boolean", default: false },
     },
   });
+  if (values.child) process.stdin.resume().on("end", () => process.exit());
   const mounts = Object.fromEntries(
     values.mount.map((mount) => {
       const at = mount.indexOf("=");

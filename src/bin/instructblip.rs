@@ -24,6 +24,8 @@ enum Command {
     Export(cli::export::Args),
     /// Print what a checkpoint or shard set holds.
     Inspect(cli::inspect::Args),
+    /// Write a random checkpoint in the real layout, of any size.
+    Synth(cli::synth::Args),
     /// Compare every stage with recorded outputs of the reference implementation.
     Verify(cli::verify::Args),
     /// Ask a question about a picture.
@@ -45,6 +47,7 @@ fn run() -> Result<ExitCode, Error> {
         Command::Convert(args) => cli::convert::run(args)?,
         Command::Export(args) => cli::export::run(args)?,
         Command::Inspect(args) => cli::inspect::run(args)?,
+        Command::Synth(args) => cli::synth::run(args)?,
         Command::Ask(args) => cli::ask::run(&args)?,
         Command::Verify(args) => return cli::verify::run(&args),
     }

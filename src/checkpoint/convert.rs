@@ -5,7 +5,7 @@
 //! Tensors stream through one block at a time; the same checkpoint and recipe give the same
 //! bytes, however the source is cut into files and however many threads work.
 
-use super::folder::Folder;
+use super::folder::{self, Folder};
 use super::index::{INDEX_FILE, ShardInfo};
 use super::names;
 use super::output::OutputFolder;
@@ -116,7 +116,7 @@ pub fn convert(
             }
         }
     })?;
-    copy_small_files(&folder, &mut output)?;
+    copy_small_files(folder.path(), &mut output)?;
     output.write("config.json", &with_quantization(&config, options.recipe.format())?)?;
     output.write(INDEX_FILE, &index_json(&files, Some(&options.recipe.format().to_string()))?)?;
     let summary = Summary::new(&folder, &files, plan.storage.len());
@@ -202,9 +202,9 @@ fn encode(w: &[f32], n: usize, storage: Storage) -> Result<(Vec<u8>, Vec<u8>)> {
 }
 
 /// Copies the tokenizers and the configurations that stay as they are.
-pub(super) fn copy_small_files(folder: &Folder, output: &mut OutputFolder) -> Result<()> {
+pub(super) fn copy_small_files(root: &Path, output: &mut OutputFolder) -> Result<()> {
     let mut found: Vec<String> = COPIED.map(str::to_owned).into();
-    let sub = folder.path().join(QFORMER_TOKENIZER);
+    let sub = root.join(QFORMER_TOKENIZER);
     match std::fs::read_dir(&sub) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
         Err(e) => return Err(Error::io(&sub, e)),
@@ -221,7 +221,7 @@ pub(super) fn copy_small_files(folder: &Folder, output: &mut OutputFolder) -> Re
     }
     found.sort();
     for name in found {
-        if let Some(bytes) = folder.read_optional(&name)? {
+        if let Some(bytes) = folder::read_optional(root, &name)? {
             output.write(&name, &bytes)?;
         }
     }

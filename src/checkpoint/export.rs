@@ -10,7 +10,7 @@ use super::names::{self, PATCH};
 use super::output::OutputFolder;
 use super::rows::{Rows, scales_name};
 use super::safetensors::Dtype;
-use super::shardset::{Layout, Slot, index_json, write_files};
+use super::shardset::{Layout, Slot, index_json, plain_name, write_files};
 use super::{Progress, Summary};
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
@@ -51,12 +51,12 @@ pub fn export(
     let mut output = OutputFolder::create(out, source, options.force)?;
     let limit = if options.limit == 0 { FILE_LIMIT } else { options.limit };
     let (mut done, total) = (0, slots.iter().map(Slot::bytes).sum());
-    let name = |number: usize, all: usize, _: &str| match all {
-        1 => "model.safetensors".to_owned(),
-        _ => format!("model-{:05}-of-{all:05}.safetensors", number + 1),
-    };
-    let files =
-        write_files(&mut output, Layout { alignment: 1, limit }, &slots, name, |slot, write| {
+    let files = write_files(
+        &mut output,
+        Layout { alignment: 1, limit },
+        &slots,
+        plain_name,
+        |slot, write| {
             let rows = Rows::of(&folder, folder.tensor(&slot.name)?)?;
             let bytes =
                 |w: &[f32], _| Ok(w.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>());
@@ -68,8 +68,9 @@ pub fn export(
                     ControlFlow::Break(()) => Err(Error::Cancelled),
                 }
             })
-        })?;
-    copy_small_files(&folder, &mut output)?;
+        },
+    )?;
+    copy_small_files(folder.path(), &mut output)?;
     output.write("config.json", &plain_config(&config)?)?;
     if files.len() > 1 {
         output.write(INDEX_FILE, &index_json(&files, None)?)?;

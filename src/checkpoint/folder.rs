@@ -129,12 +129,7 @@ impl Folder {
     /// # Errors
     /// The file is there, but cannot be read.
     pub fn read_optional(&self, name: &str) -> Result<Option<Vec<u8>>> {
-        match self.read(name) {
-            Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
-                Ok(None)
-            }
-            other => other.map(Some),
-        }
+        read_optional(&self.root, name)
     }
 
     /// The tensor called `name` here. Its shard is not checked: see [`Folder::verify`].
@@ -263,6 +258,14 @@ fn locate(files: &[MappedFile], index: Option<&Index>) -> Result<BTreeMap<String
         }
     }
     Ok(by_name)
+}
+
+/// A small file of a folder, or `None` where there is none.
+pub(super) fn read_optional(root: &Path, name: &str) -> Result<Option<Vec<u8>>> {
+    match read_small(&root.join(name)) {
+        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        other => other.map(Some),
+    }
 }
 
 fn read_small(path: &Path) -> Result<Vec<u8>> {

@@ -9,7 +9,8 @@
 //! - [`recipe`]: which tensor is stored in which format (native).
 //! - [`shardset`] and [`output`]: write safetensors files with aligned tensors, whole or not
 //!   at all (native).
-//! - [`mod@convert`], [`mod@export`], [`mod@inspect`]: what the command line does (native).
+//! - [`layout`]: the names and shapes that a configuration implies (native).
+//! - [`mod@convert`], [`mod@export`], [`mod@inspect`], [`mod@synth`]: what the command line does (native).
 
 pub mod index;
 pub mod names;
@@ -25,6 +26,8 @@ pub mod folder;
 #[cfg(not(target_family = "wasm"))]
 pub mod inspect;
 #[cfg(not(target_family = "wasm"))]
+pub mod layout;
+#[cfg(not(target_family = "wasm"))]
 pub mod output;
 #[cfg(not(target_family = "wasm"))]
 pub mod recipe;
@@ -32,6 +35,8 @@ pub mod recipe;
 pub mod rows;
 #[cfg(not(target_family = "wasm"))]
 pub mod shardset;
+#[cfg(not(target_family = "wasm"))]
+pub mod synth;
 
 #[cfg(all(test, not(target_family = "wasm")))]
 mod tests;

@@ -153,6 +153,15 @@ pub fn write_files<'a>(
     Ok(written)
 }
 
+/// The name of a plain checkpoint's file, as transformers gives it.
+#[must_use]
+pub fn plain_name(number: usize, all: usize, _hash: &str) -> String {
+    match all {
+        1 => "model.safetensors".to_owned(),
+        _ => format!("model-{:05}-of-{all:05}.safetensors", number + 1),
+    }
+}
+
 /// The JSON of an index over written files; with lengths and hashes where `format`, the
 /// format of a shard set, is given.
 ///

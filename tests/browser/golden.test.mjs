@@ -4,7 +4,6 @@
  */
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -25,11 +24,9 @@ after(() => browser.close());
  */
 function converted(model) {
   const folder = join(ROOT, "target/browser", `${model}-f32`);
-  if (!existsSync(join(folder, "model.safetensors.index.json"))) {
-    const cargo = process.env.CARGO ?? "cargo";
-    const source = join(ORACLE ?? "", "models", model);
-    execFileSync(cargo, ["run", "--quiet", "--locked", "--bin", "instructblip", "--", "convert", source, folder, "--quant", "f32", "--force"], { cwd: ROOT, stdio: "inherit" });
-  }
+  const cargo = process.env.CARGO ?? "cargo";
+  const convert = ["convert", join(ORACLE ?? "", "models", model), folder, "--quant", "f32", "--force"];
+  execFileSync(cargo, ["run", "--quiet", "--locked", "--bin", "instructblip", "--", ...convert], { cwd: ROOT, stdio: "inherit" });
   return folder;
 }
 

@@ -8,10 +8,11 @@
 //!    times as long. The features are named, since `--all-features` emits what browsers reject.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use wasm_bindgen_cli_support::Bindgen;
 
 use crate::tools;
@@ -102,16 +103,26 @@ fn bind(module: &Path, dist: &Path, dev: bool) -> Result<()> {
     for file in [format!("{NAME}.js"), format!("{NAME}.d.ts")] {
         fs::copy(bound.join(&file), dist.join(&file))?;
     }
+    // A packed copy of the old module must not be served with the new one's JavaScript.
+    match fs::remove_file(dist.join(format!("{wasm}.br"))) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
     fs::rename(&optimised, dist.join(&wasm))?;
     Ok(())
 }
 
-/// The module's size as it is and as a host would send it.
+/// Packs the module as a host would send it, beside itself, and tells both sizes.
 fn sizes(wasm: &Path) -> Result<String> {
-    let script = "const {readFileSync} = require('fs'), {brotliCompressSync} = require('zlib');\
-        const bytes = readFileSync(process.argv[1]);\
+    let script = "const {readFileSync, writeFileSync} = require('fs'), {brotliCompressSync} = require('zlib');\
+        const bytes = readFileSync(process.argv[1]), packed = brotliCompressSync(bytes);\
+        writeFileSync(`${process.argv[1]}.br`, packed);\
         const mb = (n) => (n / 1e6).toFixed(2) + ' MB';\
-        console.log(`wasm ${mb(bytes.length)} raw, ${mb(brotliCompressSync(bytes).length)} brotli`);";
-    let output = tools::node()?.arg("--eval").arg(script).arg(wasm).output()?;
+        console.log(`wasm ${mb(bytes.length)} raw, ${mb(packed.length)} brotli`);";
+    let mut node = tools::node()?;
+    let output = node.arg("--eval").arg(script).arg(wasm).output()?;
+    if !output.status.success() {
+        bail!("could not pack the module: {}", String::from_utf8_lossy(&output.stderr));
+    }
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }

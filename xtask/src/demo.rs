@@ -90,9 +90,10 @@ fn check(model: Option<&Model>) -> Result<()> {
 fn serve(args: &Args, model: Option<&Model>) -> Result<()> {
     let (mounts, query) = model.map(Model::serving).unwrap_or_default();
     let mut node = tools::node()?;
-    node.arg("tools/serve.mjs")
+    node.args(["tools/serve.mjs", "--child"])
         .args(["--port", &args.port.to_string()])
         .args(mounts)
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped());
     let mut server = node.spawn().context("could not start the server")?;
     let mut url = String::new();
@@ -108,6 +109,8 @@ fn serve(args: &Args, model: Option<&Model>) -> Result<()> {
     if !args.no_open {
         open(&url);
     }
+    // Holds the pipe to its input open until here.
+    let _input = server.stdin.take();
     server.wait()?;
     Ok(())
 }

@@ -6,4 +6,5 @@ pub mod export;
 pub mod inspect;
 pub mod load;
 pub mod progress;
+pub mod synth;
 pub mod verify;

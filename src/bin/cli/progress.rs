@@ -30,9 +30,14 @@ impl Bar {
     /// Replaces the bar by what was written.
     pub fn finish(&self, out: &Path, summary: &Summary) {
         self.0.finish_and_clear();
-        let (before, after) = (DecimalBytes(summary.source_bytes), DecimalBytes(summary.bytes));
+        let after = DecimalBytes(summary.bytes);
+        // A random checkpoint has no source.
+        let before = match summary.source_bytes {
+            0 => String::new(),
+            bytes => format!("{} -> ", DecimalBytes(bytes)),
+        };
         let files = if summary.files == 1 { "file" } else { "files" };
         let Summary { tensors, files: count, .. } = summary;
-        eprintln!("{tensors} tensors, {before} -> {after} in {count} {files}: {}", out.display());
+        eprintln!("{tensors} tensors, {before}{after} in {count} {files}: {}", out.display());
     }
 }
