@@ -51,7 +51,7 @@ impl Model {
         let folder = std::path::absolute(given)?;
         if !folder.join("model.safetensors.index.json").exists() {
             bail!(
-                "{given} is not a shard set. Make one: cargo run --release -- convert CHECKPOINT {given} --quant q4"
+                "{given} is not a shard set. Make one: cargo run -- convert CHECKPOINT {given} --quant q4"
             );
         }
         Ok(Self::Folder(folder.display().to_string()))
