@@ -9,10 +9,11 @@ use anyhow::{Context, Result, bail};
 /// Built one by one: `--workspace` would unite their features and compile Burn a second time.
 pub const PACKAGES: [&str; 2] = ["instructblip-web", "xtask"];
 
-/// The repository's root.
+/// The repository's root: above the folder of this crate, which `cargo run` names.
 pub fn root() -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.parent().unwrap_or(here).to_path_buf()
+    let here = std::env::var_os("CARGO_MANIFEST_DIR")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+    here.parent().map_or_else(|| here.clone(), Path::to_path_buf)
 }
 
 /// A command that runs in the repository's root.
