@@ -1,8 +1,8 @@
 //! `cargo xtask build`: the crate as a wasm module with its JavaScript glue, in `www/dist`.
 //!
 //! 1. `cargo rustc --crate-type cdylib`: LTO is ignored for a library of several crate types, so
-//!    the cdylib is asked for alone. Profile `web`: opt-level z and LTO, a fifth of the size of
-//!    the release profile.
+//!    the cdylib is asked for alone. Profile `web`: opt-level z and LTO, for a small
+//!    download.
 //! 2. wasm-bindgen, as a library.
 //! 3. wasm-opt, which is part of the build and not a finish: without it a launch takes several
 //!    times as long. The features are named, since `--all-features` emits what browsers reject.
