@@ -46,14 +46,29 @@ function browserPath() {
  * @param {{ gpu?: boolean }} [options] without a GPU, `navigator.gpu` has no adapter to give
  */
 export async function launch({ gpu = true } = {}) {
+  return chromium.launch(launchOptions(gpu));
+}
+
+/**
+ * Starts a browser that keeps its storage in a folder of the disk, as a visitor's does; another
+ * start with the same folder is the visitor's return.
+ *
+ * @param {string} folder
+ */
+export async function launchKept(folder) {
+  return chromium.launchPersistentContext(folder, launchOptions(true));
+}
+
+/** @param {boolean} gpu */
+function launchOptions(gpu) {
   // Chromium brings its own software GPU; a driver chosen for native tests would disturb it.
   const { VK_DRIVER_FILES: _, VK_ICD_FILENAMES: __, ...env } = process.env;
-  return chromium.launch({
+  return {
     executablePath: browserPath(),
     headless: true,
     args: [...FLAGS, ...(gpu ? GPU : [])],
     env: /** @type {Record<string, string>} */ (env),
-  });
+  };
 }
 
 /**
