@@ -9,6 +9,7 @@ use std::ops::ControlFlow;
 
 use burn::tensor::Tensor;
 use serde::Serialize;
+use web_time::Instant;
 
 use crate::checkpoint::safetensors::{Dtype, Header, TensorInfo};
 use crate::error::{Error, Result};
@@ -42,6 +43,8 @@ pub struct StageReport {
     pub max_absolute: f64,
     /// ‖a - b‖ / ‖b‖ with b the golden.
     pub relative: f64,
+    /// Time until the GPU had it, reading it back included.
+    pub milliseconds: f64,
     /// Within the tolerance.
     pub ok: bool,
 }
@@ -56,6 +59,8 @@ pub struct IdsReport {
     pub expected: Vec<u32>,
     /// Ours.
     pub found: Vec<u32>,
+    /// Time of the computation.
+    pub milliseconds: f64,
     /// All equal.
     pub ok: bool,
 }
@@ -74,6 +79,9 @@ pub struct Report {
     pub ids: Vec<IdsReport>,
     /// Everything within its tolerance.
     pub ok: bool,
+    /// When the last comparison was done.
+    #[serde(skip)]
+    last: Instant,
 }
 
 impl Golden {
@@ -150,6 +158,7 @@ pub async fn verify(session: &Session, golden: &Golden, tolerance: f64) -> Resul
         stages: Vec::new(),
         ids: Vec::new(),
         ok: true,
+        last: Instant::now(),
     };
 
     let (pixel_values, shape) = golden.floats("pixel_values")?;
@@ -226,6 +235,7 @@ impl Report {
     }
 
     fn push_stage(&mut self, stage: StageReport) {
+        let stage = StageReport { milliseconds: self.lap(), ..stage };
         self.ok &= stage.ok;
         self.stages.push(stage);
     }
@@ -233,7 +243,14 @@ impl Report {
     fn push_ids(&mut self, name: &'static str, expected: Vec<u32>, found: Vec<u32>) {
         let ok = expected == found;
         self.ok &= ok;
-        self.ids.push(IdsReport { name, expected, found, ok });
+        let milliseconds = self.lap();
+        self.ids.push(IdsReport { name, expected, found, milliseconds, ok });
+    }
+
+    /// Milliseconds since the last call.
+    fn lap(&mut self) -> f64 {
+        let last = std::mem::replace(&mut self.last, Instant::now());
+        (self.last - last).as_secs_f64() * 1e3
     }
 }
 
@@ -251,6 +268,7 @@ fn compare(name: &'static str, ours: &[f32], theirs: &[f32], tolerance: f64) -> 
         name,
         max_absolute,
         relative,
+        milliseconds: 0.0, // known when it is pushed
         // Written so that NaN fails.
         ok: ours.len() == theirs.len() && relative <= tolerance && difference.is_finite(),
     }

@@ -58,10 +58,11 @@ fn print(report: &Report) {
     let mark = |ok| if ok { "ok" } else { "FAIL" };
     for stage in &report.stages {
         println!(
-            "  {:28} max |d| {:9.2e}  relative {:9.2e}  {}",
+            "  {:28} max |d| {:9.2e}  relative {:9.2e}  {:8.2} s  {}",
             stage.name,
             stage.max_absolute,
             stage.relative,
+            stage.milliseconds / 1e3,
             mark(stage.ok)
         );
     }
