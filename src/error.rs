@@ -128,6 +128,20 @@ pub enum Error {
         /// What the GPU interface said.
         reason: String,
     },
+    /// The model does not fit the GPU's limits.
+    #[error("The model does not fit this GPU: {reason}. {advice}")]
+    ModelTooLarge {
+        /// Which limit, and what the model needs.
+        reason: String,
+        /// Which smaller format would fit.
+        advice: String,
+    },
+    /// The GPU has no memory left.
+    #[error("The GPU ran out of memory. {advice}")]
+    OutOfMemory {
+        /// What the model needs, and what to do.
+        advice: String,
+    },
     /// The GPU refused an allocation, a pipeline or a launch.
     #[error("The GPU refused an operation: {reason}")]
     Gpu {
@@ -141,6 +155,16 @@ pub enum Error {
         url: String,
         /// Status code or the network's message.
         reason: String,
+    },
+    /// A host answers, but does not let this page read what it sends.
+    #[error(
+        "{url} cannot be read from this page: its host must send the header Access-Control-Allow-Origin: {origin} (or *)."
+    )]
+    CorsMissing {
+        /// The address.
+        url: String,
+        /// The page's origin.
+        origin: String,
     },
     /// A shard's bytes do not have the length or hash that the index promises.
     #[error(
@@ -192,8 +216,11 @@ impl Error {
             Self::WebGpuMissing => "webgpu-missing",
             Self::AdapterMissing { .. } => "adapter-missing",
             Self::DeviceLost { .. } => "device-lost",
+            Self::ModelTooLarge { .. } => "model-too-large",
+            Self::OutOfMemory { .. } => "out-of-memory",
             Self::Gpu { .. } => "gpu",
             Self::Network { .. } => "network",
+            Self::CorsMissing { .. } => "cors-missing",
             Self::ShardCorrupt { .. } => "shard-corrupt",
             Self::Cancelled => "cancelled",
             Self::Io { .. } => "io",

@@ -8,6 +8,7 @@
 //! | [`image`] | a picture's bytes | `pixel_values` |
 //! | [`text`], [`prompt`] | a question | T5 and BERT ids, and ids back to text |
 //! | [`checkpoint`], [`quant`] | files or a network stream | named tensors on the device |
+//! | [`fit`] | configuration and index | whether the model fits a GPU |
 //! | [`kernels`] | tensors | tensors, by a WGSL shader or its CPU oracle |
 //! | [`nn`], [`models`] | named tensors | Burn modules: ViT, Q-Former, T5 |
 //! | [`generation`] | encoder output | token ids |
@@ -19,6 +20,7 @@
 pub mod checkpoint;
 pub mod config;
 pub mod error;
+pub mod fit;
 pub mod generation;
 pub mod image;
 pub mod kernels;

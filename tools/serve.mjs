@@ -41,8 +41,8 @@ const TYPES = {
  * @property {number} status
  * @property {number} bytes of the body sent
  *
- * @typedef {{ status?: number, headers?: Record<string, string>, body?: string | Uint8Array, never?: boolean }} Reply
- * `never` keeps the request open without an answer.
+ * @typedef {{ status?: number, headers?: Record<string, string>, body?: string | Uint8Array, never?: boolean, write?: (response: import("node:http").ServerResponse) => void }} Reply
+ * `never` keeps the request open without an answer; `write` answers in its own way, byte by byte.
  *
  * @typedef {(request: { method: string, path: string, file: string | null }) => Reply | null | undefined | Promise<Reply | null | undefined>} Hook
  * `path` is decoded and has no query; `file` is the file that would be sent.
@@ -134,6 +134,7 @@ export async function serve(options) {
     const file = fileOf(path, root, mounts);
     const reply = await hook?.({ method, path, file });
     if (reply?.never) return;
+    if (reply?.write) return reply.write(response);
     const type = TYPES[extname(file ?? path)] ?? "application/octet-stream";
     if (reply) return send(reply.status ?? 200, { "content-type": type, ...reply.headers }, reply.body ?? "");
     if (file === null) return send(404, text, "No such file.\n");
@@ -141,9 +142,16 @@ export async function serve(options) {
     const packed = /\bbr\b/.test(String(request.headers["accept-encoding"] ?? "")) ? await sizeOf(`${file}.br`) : null;
     const size = packed ?? (await sizeOf(file));
     if (size === null) return send(404, text, "No such file.\n");
+    // Tells a browser that asks again that its copy is still right.
+    const etag = `"${size}-${Math.round((await stat(packed === null ? file : `${file}.br`)).mtimeMs)}"`;
+    if (request.headers["if-none-match"] === etag) {
+      served.status = 304;
+      return void response.writeHead(304, { etag, "cache-control": "no-cache" }).end();
+    }
     served.status = 200;
     served.bytes = method === "HEAD" ? 0 : size;
     response.writeHead(200, {
+      etag,
       "content-type": type,
       "content-length": size,
       ...(packed === null ? {} : { "content-encoding": "br", vary: "accept-encoding" }),

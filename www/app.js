@@ -68,16 +68,23 @@ async function load(url) {
     chat.allow("ready");
     look();
   } catch (error) {
-    if (loading === control) modelPanel.failed(plainError(error), true);
+    if (loading === control) loadFailed(plainError(error));
   } finally {
     if (loading === control) loading = null;
   }
 }
 
+/** @param {import("./engine/protocol.js").PlainError} error */
+function loadFailed(error) {
+  loading = null;
+  if (error.code === "device-lost") rebuild(error);
+  else modelPanel.failed(error, true);
+}
+
 /**
  * After a lost GPU: the same model again, from the browser's cache. The chat stays.
  *
- * @param {import("./engine/errors.js").InstructBlipError} error
+ * @param {import("./engine/protocol.js").PlainError} error
  */
 function rebuild(error) {
   model = null;
@@ -157,3 +164,5 @@ chat.allow("waiting");
 const wanted = new URL(new URLSearchParams(location.search).get("model") ?? POCKET, document.baseURI);
 if (wanted.origin === location.origin) void load(wanted.href);
 else modelPanel.propose(wanted.href);
+// Keeps the page's own files for visits without a network.
+void navigator.serviceWorker?.register("sw.js").catch(() => {});

@@ -7,7 +7,10 @@
  *     await model.setPicture(new Uint8Array(await file.arrayBuffer()));
  *     const answer = await model.ask("What is in the picture?", { onToken: (token) => print(token.text) });
  *
+ * `cachedModels()` lists what this browser has stored, `deleteCachedModel(url)` deletes one.
+ *
  * Serve this file with `engine/` and `dist/` beside it.
  */
 export { Model } from "./engine/engine.js";
 export { InstructBlipError } from "./engine/errors.js";
+export { cachedModels, deleteCachedModel, deleteCachedModels, keepStorage } from "./engine/store.js";

@@ -1,15 +1,21 @@
 //! Fetching with retries: small files whole, shards into a JavaScript buffer of known length.
 //!
-//! A network error or an overloaded server (5xx, 429) is tried again, up to [`TRIES`] times, with
-//! exponential back-off and jitter. Bodies stay on the JavaScript side, outside wasm memory.
+//! A network error, an overloaded server (5xx, 429) or one that falls silent is tried again, up to
+//! [`TRIES`] times, with exponential back-off and jitter. Bodies stay on the JavaScript side,
+//! outside wasm memory. No `Content-Length` is needed: the index knows the lengths.
 
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::ops::ControlFlow;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::Poll;
 
 use js_sys::{Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{ReadableStreamDefaultReader, RequestCache, RequestInit, Response};
+use web_time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 
@@ -17,8 +23,11 @@ use super::cancel::Cancel;
 use super::js;
 use super::progress::Meter;
 
-const TRIES: u32 = 3;
-const FIRST_PAUSE_MS: f64 = 400.0;
+pub const TRIES: u32 = 5;
+const FIRST_PAUSE_MS: f64 = 300.0;
+/// A server that sends nothing for this long is given up, and asked again. Five times this is
+/// longer than a minute, which a busy host may be silent.
+pub const STALL_MS: f64 = 20_000.0;
 
 /// One attempt's failure, and whether another may help.
 enum Failure {
@@ -34,17 +43,29 @@ pub enum Body {
     WrongLength(String),
 }
 
+/// How to fetch: shared by all requests of a load.
+pub struct Fetcher<'a> {
+    /// The end of the load.
+    pub cancel: &'a Cancel,
+    /// Milliseconds of silence after which a request is given up.
+    pub stall_ms: f64,
+    /// Attempts a file.
+    pub tries: u32,
+    /// Whether shards go to a store of our own, so that the browser's cache need not keep them too.
+    pub stored: bool,
+}
+
 /// A small file, or `None` where the host has none.
 ///
 /// # Errors
 /// The network failed, the file has more than `limit` bytes, or the visitor cancelled.
-pub async fn small(url: &str, limit: usize, cancel: &Cancel) -> Result<Option<Vec<u8>>> {
-    with_retries(cancel, || async {
-        let Some(response) = request(url, cancel, RequestCache::Default).await? else {
+pub async fn small(url: &str, limit: usize, how: &Fetcher<'_>) -> Result<Option<Vec<u8>>> {
+    with_retries(how, |attempt| async move {
+        let Some(response) = request(url, &attempt, RequestCache::Default).await? else {
             return Ok(None);
         };
         let mut bytes = Vec::new();
-        let whole = read(url, &response, cancel, |chunk| {
+        let whole = read(url, &response, &attempt, |chunk| {
             let start = bytes.len();
             if start + chunk.length() as usize > limit {
                 return ControlFlow::Break(());
@@ -73,18 +94,23 @@ pub async fn shard(
     url: &str,
     length: u32,
     afresh: bool,
-    cancel: &Cancel,
+    how: &Fetcher<'_>,
     meter: &Meter,
 ) -> Result<Body> {
-    let mode = if afresh { RequestCache::Reload } else { RequestCache::Default };
-    with_retries(cancel, || async {
-        let Some(response) = request(url, cancel, mode).await? else {
+    let mode = match (how.stored, afresh) {
+        (true, _) => RequestCache::NoStore,
+        (false, false) => RequestCache::Default,
+        (false, true) => RequestCache::Reload,
+    };
+    let _fetching = meter.fetching();
+    with_retries(how, |attempt| async move {
+        let Some(response) = request(url, &attempt, mode).await? else {
             return Err(Failure::Final(missing(url)));
         };
         let body = Uint8Array::new_with_length(length);
         let mut received = 0;
         let mut counted = Counted { meter, bytes: 0 };
-        let whole = read(url, &response, cancel, |chunk| {
+        let whole = read(url, &response, &attempt, |chunk| {
             if chunk.length() > length - received {
                 return ControlFlow::Break(());
             }
@@ -135,21 +161,82 @@ impl Drop for Counted<'_> {
     }
 }
 
-async fn with_retries<T, F>(cancel: &Cancel, mut attempt: impl FnMut() -> F) -> Result<T>
+/// One request. Dropping it aborts it.
+struct Attempt {
+    cancel: Cancel,
+    stall: Duration,
+    /// When something last came.
+    heard: Rc<Cell<Instant>>,
+    /// Done when nothing came for too long.
+    silence: RefCell<Pin<Box<dyn Future<Output = ()>>>>,
+}
+
+impl Attempt {
+    fn new(how: &Fetcher<'_>) -> Result<Self> {
+        let stall = Duration::from_secs_f64(how.stall_ms.max(0.0) / 1e3);
+        let heard = Rc::new(Cell::new(Instant::now()));
+        let last = Rc::clone(&heard);
+        let silence = async move {
+            loop {
+                let left = stall.saturating_sub(last.get().elapsed());
+                if left.is_zero() {
+                    return;
+                }
+                js::sleep(left.as_secs_f64() * 1e3).await;
+            }
+        };
+        Ok(Self {
+            cancel: Cancel::new(Some(how.cancel.signal()))?,
+            stall,
+            heard,
+            silence: RefCell::new(Box::pin(silence)),
+        })
+    }
+
+    /// Waits for what the server does next, but not for ever.
+    async fn wait<T>(
+        &self,
+        url: &str,
+        next: impl Future<Output = Result<T, JsValue>>,
+    ) -> Result<T, Failure> {
+        let failed = |reason: String| match self.cancel.check() {
+            Err(cancelled) => Failure::Final(cancelled),
+            Ok(()) => Failure::Again(Error::Network { url: url.into(), reason }),
+        };
+        self.heard.set(Instant::now());
+        let mut next = pin!(next);
+        let outcome = std::future::poll_fn(|context| {
+            if let Poll::Ready(outcome) = next.as_mut().poll(context) {
+                return Poll::Ready(Some(outcome));
+            }
+            self.silence.borrow_mut().as_mut().poll(context).map(|()| None)
+        })
+        .await;
+        match outcome {
+            Some(outcome) => outcome.map_err(|thrown| failed(js::reason(&thrown))),
+            None => {
+                let seconds = self.stall.as_secs_f64();
+                Err(failed(format!("the server sent nothing for {seconds:.0} seconds")))
+            }
+        }
+    }
+}
+
+async fn with_retries<T, F>(how: &Fetcher<'_>, attempt: impl Fn(Attempt) -> F) -> Result<T>
 where
     F: Future<Output = Result<T, Failure>>,
 {
     let mut pause = FIRST_PAUSE_MS;
     let mut tries = 1;
     loop {
-        cancel.check()?;
-        match attempt().await {
+        how.cancel.check()?;
+        match attempt(Attempt::new(how)?).await {
             Ok(value) => return Ok(value),
             Err(Failure::Final(error)) => return Err(error),
-            Err(Failure::Again(error)) if tries == TRIES => return Err(error),
+            Err(Failure::Again(error)) if tries >= how.tries => return Err(error),
             Err(Failure::Again(_)) => {}
         }
-        cancel.sleep(pause * (0.5 + js_sys::Math::random())).await?;
+        how.cancel.sleep(pause * (0.5 + js_sys::Math::random())).await?;
         pause *= 2.0;
         tries += 1;
     }
@@ -158,20 +245,22 @@ where
 /// The response, or `None` for a file that is not there.
 async fn request(
     url: &str,
-    cancel: &Cancel,
+    attempt: &Attempt,
     mode: RequestCache,
 ) -> Result<Option<Response>, Failure> {
     let init = RequestInit::new();
-    init.set_signal(Some(&cancel.signal()));
+    init.set_signal(Some(&attempt.cancel.signal()));
     init.set_cache(mode);
     let network = |reason: String| Error::Network { url: url.into(), reason };
-    let response = js::fetch(url, &init)
-        .await
-        .and_then(|response| response.dyn_into::<Response>())
-        .map_err(|thrown| match cancel.check() {
-            Err(cancelled) => Failure::Final(cancelled),
-            Ok(()) => Failure::Again(network(js::reason(&thrown))),
-        })?;
+    let response = match attempt.wait(url, js::fetch(url, &init)).await {
+        Err(Failure::Again(_)) if hidden(url, attempt).await => {
+            return Err(Failure::Final(Error::CorsMissing { url: url.into(), origin: js::origin() }));
+        }
+        response => response?,
+    };
+    let response: Response = response
+        .dyn_into()
+        .map_err(|other| Failure::Final(network(js::reason(&other))))?;
     match response.status() {
         404 | 410 => Ok(None),
         _ if response.ok() => Ok(Some(response)),
@@ -182,23 +271,37 @@ async fn request(
     }
 }
 
+/// Whether a host of another origin answers, but not for this page's eyes: to a script, a missing
+/// CORS header looks like a dead network. An opaque request tells the two apart.
+async fn hidden(url: &str, attempt: &Attempt) -> bool {
+    let elsewhere = web_sys::Url::new(url).is_ok_and(|url| url.origin() != js::origin());
+    if !elsewhere {
+        return false;
+    }
+    let init = RequestInit::new();
+    init.set_signal(Some(&attempt.cancel.signal()));
+    init.set_cache(RequestCache::NoStore);
+    // Setting a property of a fresh object cannot fail.
+    let _ = Reflect::set(&init, &"mode".into(), &"no-cors".into());
+    attempt.wait(url, js::fetch(url, &init)).await.is_ok()
+}
+
 /// Hands each chunk of the body to `take`; false if it broke off.
 async fn read(
     url: &str,
     response: &Response,
-    cancel: &Cancel,
+    attempt: &Attempt,
     mut take: impl FnMut(Uint8Array) -> ControlFlow<()>,
 ) -> Result<bool, Failure> {
-    let broken = |thrown: JsValue| match cancel.check() {
-        Err(cancelled) => Failure::Final(cancelled),
-        Ok(()) => Failure::Again(Error::Network { url: url.into(), reason: js::reason(&thrown) }),
+    let broken = |thrown: JsValue| {
+        Failure::Again(Error::Network { url: url.into(), reason: js::reason(&thrown) })
     };
     let Some(body) = response.body() else {
         return Ok(true);
     };
     let reader: ReadableStreamDefaultReader = body.get_reader().unchecked_into();
     loop {
-        let step = JsFuture::from(reader.read()).await.map_err(broken)?;
+        let step = attempt.wait(url, JsFuture::from(reader.read())).await?;
         let done = Reflect::get(&step, &"done".into()).map_err(broken)?;
         if done.is_truthy() {
             return Ok(true);
@@ -209,6 +312,6 @@ async fn read(
             let _ = reader.cancel();
             return Ok(false);
         }
-        cancel.check().map_err(Failure::Final)?;
+        attempt.cancel.check().map_err(Failure::Final)?;
     }
 }

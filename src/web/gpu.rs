@@ -1,6 +1,7 @@
 //! The GPU device of this worker: opened once, and watched.
 
 use std::cell::RefCell;
+use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Poll, Waker};
 
@@ -11,18 +12,23 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
 use crate::error::{Error, Result};
+use crate::fit::BufferLimits;
 
 use super::js;
 
 thread_local! {
-    static STATE: RefCell<State> = const { RefCell::new(State { device: None, queue: None, lost: None, listener: None }) };
+    static STATE: RefCell<State> = RefCell::default();
 }
 
+#[derive(Default)]
 struct State {
     device: Option<Device>,
+    raw: Option<wgpu::Device>,
     queue: Option<wgpu::Queue>,
     /// Why the device was lost.
     lost: Option<String>,
+    /// What the GPU refused while nobody watched.
+    refused: Option<String>,
     /// Called when it is.
     listener: Option<Function>,
 }
@@ -46,20 +52,95 @@ pub async fn open() -> Result<Device> {
     setup.device.set_device_lost_callback(|reason, message| {
         lost(if message.is_empty() { format!("{reason:?}") } else { message });
     });
+    // Burn's own handler panics. This one makes every later call fail with the reason.
+    setup.device.on_uncaptured_error(Arc::new(|error| {
+        STATE.with_borrow_mut(|state| {
+            state.refused.get_or_insert_with(|| error.to_string());
+        });
+    }));
     STATE.with_borrow_mut(|state| {
         state.device = Some(device.clone());
+        state.raw = Some(setup.device);
         state.queue = Some(setup.queue);
     });
     Ok(device)
 }
 
 /// # Errors
-/// [`Error::DeviceLost`] once the device is lost.
+/// [`Error::DeviceLost`] once the device is lost, [`Error::Gpu`] once it refused something that
+/// nobody watched.
 pub fn check() -> Result<()> {
-    STATE.with_borrow(|state| match &state.lost {
-        Some(reason) => Err(Error::DeviceLost { reason: reason.clone() }),
-        None => Ok(()),
+    STATE.with_borrow(|state| match (&state.lost, &state.refused) {
+        (Some(reason), _) => Err(Error::DeviceLost { reason: reason.clone() }),
+        (None, Some(reason)) => Err(Error::Gpu { reason: reason.clone() }),
+        (None, None) => Ok(()),
     })
+}
+
+/// What a buffer may be on the open device.
+pub fn buffer_limits() -> Option<BufferLimits> {
+    let limits = STATE.with_borrow(|state| state.raw.as_ref().map(wgpu::Device::limits))?;
+    Some(BufferLimits {
+        max_buffer_size: limits.max_buffer_size,
+        max_storage_buffer_binding_size: limits.max_storage_buffer_binding_size,
+    })
+}
+
+/// Runs `work` under error scopes: an allocation or a pipeline that the GPU refused makes it
+/// fail, though the calls themselves returned. Errors reach the scopes in the order of the calls.
+///
+/// # Errors
+/// Those of `work`; [`Error::OutOfMemory`] or [`Error::Gpu`] where the GPU refused something.
+pub async fn guarded<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    const FILTERS: [wgpu::ErrorFilter; 3] = [
+        wgpu::ErrorFilter::Validation,
+        wgpu::ErrorFilter::Internal,
+        wgpu::ErrorFilter::OutOfMemory,
+    ];
+    let Some(device) = STATE.with_borrow(|state| state.raw.clone()) else {
+        return work.await;
+    };
+    let [validation, internal, memory] = FILTERS.map(|filter| device.push_error_scope(filter));
+    let done = work.await;
+    // Scopes are a stack: the last one in is the first one out.
+    let (memory, internal, validation) = (memory.pop(), internal.pop(), validation.pop());
+    for refused in [memory.await, internal.await, validation.await] {
+        match refused {
+            Some(wgpu::Error::OutOfMemory { .. }) => {
+                let advice = "Close other tabs and programs that use the GPU, or choose a smaller model.";
+                return Err(Error::OutOfMemory { advice: advice.into() });
+            }
+            Some(error) => return Err(Error::Gpu { reason: error.to_string() }),
+            None => {}
+        }
+    }
+    done
+}
+
+/// Allocates this many bytes and gives them back: WebGPU tells no other way whether they are
+/// there. Nothing is written, so nothing is moved to make room.
+///
+/// # Errors
+/// [`Error::OutOfMemory`] where they are not.
+pub async fn try_allocation(bytes: u64) -> Result<()> {
+    const PIECE: u64 = 64 << 20;
+    let Some(device) = STATE.with_borrow(|state| state.raw.clone()) else {
+        return Ok(());
+    };
+    guarded(async {
+        let piece = |at: u64| {
+            device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("trial"),
+                size: PIECE.min(bytes - at * PIECE).next_multiple_of(wgpu::COPY_BUFFER_ALIGNMENT),
+                usage: wgpu::BufferUsages::STORAGE,
+                mapped_at_creation: false,
+            })
+        };
+        let pieces: Vec<_> = (0..bytes.div_ceil(PIECE)).map(piece).collect();
+        pieces.iter().for_each(wgpu::Buffer::destroy);
+        Ok(())
+    })
+    .await
 }
 
 /// Hands over everything that was written and waits until the GPU has it. Burn queues writes

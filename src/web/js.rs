@@ -1,6 +1,6 @@
 //! Values between Rust and JavaScript: errors with a code, option objects, the browser's globals.
 
-use js_sys::{Function, Promise, Reflect};
+use js_sys::{Function, Promise, Reflect, Uint8Array};
 use serde::Serialize;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
@@ -17,7 +17,9 @@ extern "C" {
     #[wasm_bindgen(method, getter)]
     pub fn signal(this: &LoadOptions) -> Option<web_sys::AbortSignal>;
     #[wasm_bindgen(method, getter)]
-    pub fn cache(this: &LoadOptions) -> Option<bool>;
+    pub fn store(this: &LoadOptions) -> Option<super::store::JsStore>;
+    #[wasm_bindgen(method, getter, js_name = stallTimeout)]
+    pub fn stall_timeout(this: &LoadOptions) -> Option<f64>;
 
     /// The second argument of `Model.ask`.
     #[wasm_bindgen(typescript_type = "AskOptions")]
@@ -34,9 +36,8 @@ extern "C" {
     /// Absent outside secure contexts, as is WebGPU.
     #[wasm_bindgen(thread_local_v2, js_name = crypto)]
     pub static CRYPTO: Option<web_sys::Crypto>;
-    /// Absent where storage is denied.
-    #[wasm_bindgen(thread_local_v2, js_name = caches)]
-    pub static CACHES: Option<web_sys::CacheStorage>;
+    #[wasm_bindgen(thread_local_v2, js_name = origin)]
+    static ORIGIN: Option<String>;
     #[wasm_bindgen(thread_local_v2, js_name = navigator)]
     static NAVIGATOR: Option<js_sys::Object>;
 }
@@ -44,8 +45,9 @@ extern "C" {
 #[wasm_bindgen(typescript_custom_section)]
 const TYPES: &str = r#"
 export interface Progress {
-  phase: "manifest" | "download" | "upload" | "ready";
+  phase: "manifest" | "download" | "cache" | "upload" | "pipelines" | "ready";
   loaded: number;
+  uploaded: number;
   total: number;
   fromCache: number;
   bytesPerSecond: number;
@@ -55,7 +57,17 @@ export interface Progress {
 export interface LoadOptions {
   onProgress?: (progress: Progress) => void;
   signal?: AbortSignal;
-  cache?: boolean;
+  store?: Store;
+  stallTimeout?: number;
+}
+/** As in www/engine/store.js. */
+export interface Store {
+  model(url: string): Promise<object | null>;
+  begin(record: object): Promise<string | null>;
+  finish(record: object): Promise<string | null>;
+  get(sha256: string): Promise<Uint8Array | null>;
+  put(sha256: string, bytes: Uint8Array): Promise<string | null>;
+  remove(sha256: string): Promise<void>;
 }
 export interface Token {
   id: number;
@@ -107,6 +119,23 @@ pub fn navigator_gpu() -> Option<JsValue> {
         let gpu = Reflect::get(navigator.as_ref()?, &"gpu".into()).ok()?;
         gpu.is_object().then_some(gpu)
     })
+}
+
+/// The origin of the page.
+pub fn origin() -> String {
+    ORIGIN.with(|origin| origin.clone().unwrap_or_default())
+}
+
+/// Gives the memory of an array back at once, where the browser can; it waits for the garbage
+/// collector else, which does not hurry.
+pub fn release(bytes: &Uint8Array) {
+    let buffer = bytes.buffer();
+    if let Ok(transfer) = Reflect::get(&buffer, &"transfer".into())
+        && let Ok(transfer) = transfer.dyn_into::<Function>()
+    {
+        // A buffer that cannot be transferred is collected.
+        let _ = transfer.call1(&buffer, &JsValue::from(0));
+    }
 }
 
 /// Lets the event loop run for this long.

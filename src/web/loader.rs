@@ -17,15 +17,17 @@ use web_sys::AbortSignal;
 
 use crate::checkpoint::store::WeightStore;
 use crate::checkpoint::{Dtype, Header, Index, ShardInfo};
-use crate::config::{ModelConfig, PreprocessorConfig};
+use crate::config::{GenerationConfig, ModelConfig, PreprocessorConfig};
 use crate::error::{Error, Result};
+use crate::fit::Needs;
 use crate::quant::GROUP;
 use crate::session::{ModelFiles, Session};
+use crate::text::Tokenizers;
 
-use super::cache::ShardCache;
 use super::cancel::Cancel;
-use super::fetch::{self, Body};
+use super::fetch::{self, Body, Fetcher};
 use super::progress::{Meter, Phase};
+use super::store::{Blob, JsStore, Record, Store};
 use super::turn::Turn;
 use super::{gpu, js};
 
@@ -36,6 +38,16 @@ const MAX_SHARD_BYTES: u64 = 256 << 20;
 /// Tokenizers are the largest of the small files: a few MB.
 const MAX_SMALL_BYTES: usize = 64 << 20;
 const INDEX: &str = "model.safetensors.index.json";
+/// The small files. Those from [`REQUIRED`] on may be absent.
+const SMALL: [&str; 6] = [
+    "config.json",
+    INDEX,
+    "preprocessor_config.json",
+    "tokenizer.json",
+    "generation_config.json",
+    "qformer_tokenizer/tokenizer.json",
+];
+const REQUIRED: usize = 4;
 
 /// What `Model.load` was asked.
 pub struct Request {
@@ -45,8 +57,10 @@ pub struct Request {
     pub signal: Option<AbortSignal>,
     /// Told of progress.
     pub on_progress: Option<Function>,
-    /// Keep shards in the browser's storage.
-    pub cache: bool,
+    /// The browser's storage; absent where it is denied or not wanted.
+    pub store: Option<JsStore>,
+    /// Milliseconds of silence after which a server is asked again.
+    pub stall_timeout_ms: Option<f64>,
 }
 
 /// What was loaded.
@@ -62,11 +76,11 @@ pub struct Info {
     pub bytes: f64,
 }
 
-/// Loads a model.
+/// Loads a model. What can be checked is checked before gigabytes are fetched, not after.
 ///
 /// # Errors
-/// No GPU, a file that cannot be fetched or is malformed, a shard that stays damaged, a tensor
-/// that does not fit, or the visitor cancelled.
+/// No GPU, a model that does not fit it, a file that cannot be fetched or is malformed, a shard
+/// that stays damaged, a tensor that does not fit, or the visitor cancelled.
 pub async fn load(request: Request) -> Result<(Session, Info)> {
     let cancel = Cancel::new(request.signal)?;
     cancel.check()?;
@@ -75,26 +89,37 @@ pub async fn load(request: Request) -> Result<(Session, Info)> {
     meter.enter(Phase::Manifest);
 
     let base = folder_url(&request.url)?;
-    let (files, index) = manifest(&base, &cancel).await?;
-    // Checked before gigabytes are fetched, not after.
-    let config = ModelConfig::parse(&files.config)?;
-    PreprocessorConfig::parse(&files.preprocessor)?.check_fits(&config)?;
+    let mut how = Fetcher {
+        cancel: &cancel,
+        stall_ms: request.stall_timeout_ms.unwrap_or(fetch::STALL_MS),
+        tries: fetch::TRIES,
+        stored: request.store.is_some(),
+    };
+    let store = Store::new(request.store);
+    let small = small_files(&base, &store, &mut how).await?;
+    let Manifest { config, files, index } = Manifest::parse(&base, &small)?;
     let shards = shards_of(&index)?;
-    let bytes = shards.iter().map(|(_, info)| info.bytes).sum();
-    meter.expect(bytes);
+    let needs = Needs::of(&config, &index);
+    if let Some(limits) = gpu::buffer_limits() {
+        needs.check(limits)?;
+    }
+    gpu::try_allocation(needs.weights).await.map_err(|error| in_words(&needs, error))?;
+    meter.expect(needs.weights);
 
-    let (cache, warning) = ShardCache::open(request.cache).await;
-    if let Some(warning) = warning {
+    let record = record_of(&base, &config, &small, &shards);
+    if let Some(warning) = store.begin(&record).await {
         meter.warn(warning);
     }
-    meter.enter(Phase::Download);
+    for (blob, bytes) in record.files.iter().zip(small.iter().flatten()) {
+        store.put(&blob.sha256, &Uint8Array::from(bytes.as_slice())).await;
+    }
     let work = Work {
         base: &base,
         shards: &shards,
         next: Cell::new(0),
-        cancel: &cancel,
+        how: &how,
         meter: &meter,
-        cache: &cache,
+        store: &store,
         turn: Turn::default(),
         sink: RefCell::new(Sink {
             store: WeightStore::new(&device),
@@ -102,23 +127,35 @@ pub async fn load(request: Request) -> Result<(Session, Info)> {
             parameters: 0,
         }),
     };
-    all((0..LANES).map(|_| work.lane())).await?;
-    let Sink { store, parameters, .. } = work.sink.into_inner();
+    all((0..LANES).map(|_| work.lane())).await.map_err(|error| in_words(&needs, error))?;
+    let Sink { store: weights, parameters, .. } = work.sink.into_inner();
+    if let Some(warning) = store.finish(&record).await {
+        meter.warn(warning);
+    }
 
-    meter.enter(Phase::Upload);
+    meter.enter(Phase::Pipelines);
     js::sleep(0.0).await; // lets the page show it: the next line takes a while
-    let session = Session::new(&files, store)?;
+    cancel.check()?;
+    let session = gpu::guarded(async { Session::new(&files, weights) })
+        .await
+        .map_err(|error| in_words(&needs, error))?;
     cancel.check()?;
     meter.enter(Phase::Ready);
     let info = Info {
-        name: base.trim_end_matches('/').rsplit('/').next().unwrap_or_default().into(),
-        format: config
-            .quantization_config
-            .map_or_else(|| "f32".into(), |quantization| quantization.format.to_string()),
+        name: record.name,
+        format: record.format,
         parameters: parameters as f64,
-        bytes: bytes as f64,
+        bytes: needs.weights as f64,
     };
     Ok((session, info))
+}
+
+/// Says what the model needs where the GPU ran out of memory.
+fn in_words(needs: &Needs, error: Error) -> Error {
+    match error {
+        Error::OutOfMemory { .. } => needs.out_of_memory(),
+        error => error,
+    }
 }
 
 /// The folder's absolute address, with a slash at its end and without query or fragment.
@@ -131,38 +168,114 @@ fn folder_url(url: &str) -> Result<String> {
     Ok(if href.ends_with('/') { href } else { format!("{href}/") })
 }
 
-/// The small files, together.
-async fn manifest(base: &str, cancel: &Cancel) -> Result<(ModelFiles, Index)> {
-    const NAMES: [&str; 6] = [
-        "config.json",
-        INDEX,
-        "preprocessor_config.json",
-        "tokenizer.json",
-        "generation_config.json",
-        "qformer_tokenizer/tokenizer.json",
-    ];
-    let urls = NAMES.map(|name| format!("{base}{name}"));
-    let found: [RefCell<Option<Vec<u8>>>; 6] = Default::default();
+/// The small files in the order of [`SMALL`], from the network, or from the store where the
+/// network is out of reach and the model is complete.
+async fn small_files(
+    base: &str,
+    store: &Store,
+    how: &mut Fetcher<'_>,
+) -> Result<Vec<Option<Vec<u8>>>> {
+    let stored = store.model(base).await;
+    if stored.is_some() {
+        how.tries = 1; // there is another way
+    }
+    let fetched = fetch_small(base, how).await;
+    how.tries = fetch::TRIES;
+    match (fetched, stored) {
+        (Err(Error::Network { url, reason }), Some(record)) => {
+            let found = stored_small(&record, store).await;
+            found.ok_or(Error::Network { url, reason })
+        }
+        (fetched, _) => fetched,
+    }
+}
+
+async fn fetch_small(base: &str, how: &Fetcher<'_>) -> Result<Vec<Option<Vec<u8>>>> {
+    let urls = SMALL.map(|name| format!("{base}{name}"));
+    let found: [RefCell<Option<Vec<u8>>>; SMALL.len()] = Default::default();
     let fetches = urls.iter().zip(&found).map(|(url, place)| async move {
-        let file = fetch::small(url, MAX_SMALL_BYTES, cancel).await?;
+        let file = fetch::small(url, MAX_SMALL_BYTES, how).await?;
         place.replace(file);
         Ok(())
     });
     all(fetches).await?;
-    let required = |at: usize| -> Result<Vec<u8>> {
-        let found: Option<Vec<u8>> = found[at].take();
-        found.ok_or_else(|| fetch::missing(&urls[at]))
-    };
-    let config = required(0)?;
-    let index = Index::parse(&required(1)?)?;
-    let files = ModelFiles {
-        config,
-        preprocessor: required(2)?,
-        t5_tokenizer: required(3)?,
-        generation: found[4].take(),
-        qformer_tokenizer: found[5].take(),
-    };
-    Ok((files, index))
+    Ok(found.into_iter().map(RefCell::into_inner).collect())
+}
+
+/// `None` where one of them is gone or damaged.
+async fn stored_small(record: &Record, store: &Store) -> Option<Vec<Option<Vec<u8>>>> {
+    let mut found = vec![None; SMALL.len()];
+    for blob in &record.files {
+        let place = SMALL.iter().position(|name| *name == blob.name)?;
+        let bytes = store.get(&blob.sha256).await?.to_vec();
+        if Blob::of(&blob.name, &bytes) != *blob {
+            return None;
+        }
+        *found.get_mut(place)? = Some(bytes);
+    }
+    Some(found)
+}
+
+/// The small files, understood.
+struct Manifest {
+    config: ModelConfig,
+    files: ModelFiles,
+    index: Index,
+}
+
+impl Manifest {
+    /// Parses all of them, so that a malformed one is noticed now.
+    fn parse(base: &str, small: &[Option<Vec<u8>>]) -> Result<Self> {
+        for (name, file) in SMALL.iter().zip(small).take(REQUIRED) {
+            if file.is_none() {
+                return Err(fetch::missing(&format!("{base}{name}")));
+            }
+        }
+        let file = |name: &str| {
+            let place = SMALL.iter().position(|known| *known == name);
+            place.and_then(|place| small.get(place)).cloned().flatten()
+        };
+        let required = |name: &str| file(name).unwrap_or_default();
+        let index = Index::parse(&required(INDEX))?;
+        let files = ModelFiles {
+            config: required("config.json"),
+            preprocessor: required("preprocessor_config.json"),
+            generation: file("generation_config.json"),
+            t5_tokenizer: required("tokenizer.json"),
+            qformer_tokenizer: file("qformer_tokenizer/tokenizer.json"),
+        };
+        let config = ModelConfig::parse(&files.config)?;
+        PreprocessorConfig::parse(&files.preprocessor)?.check_fits(&config)?;
+        if let Some(generation) = &files.generation {
+            GenerationConfig::parse(generation)?;
+        }
+        Tokenizers::new(&files.t5_tokenizer, files.qformer_tokenizer.as_deref(), &config)?;
+        Ok(Self { config, files, index })
+    }
+}
+
+fn record_of(
+    base: &str,
+    config: &ModelConfig,
+    small: &[Option<Vec<u8>>],
+    shards: &[(String, ShardInfo)],
+) -> Record {
+    let files = SMALL.iter().zip(small);
+    let format = config.quantization_config.as_ref();
+    Record {
+        url: base.into(),
+        name: base.trim_end_matches('/').rsplit('/').next().unwrap_or_default().into(),
+        format: format.map_or_else(|| "f32".into(), |packed| packed.format.to_string()),
+        files: files.filter_map(|(name, file)| Some(Blob::of(name, file.as_ref()?))).collect(),
+        shards: shards
+            .iter()
+            .map(|(name, info)| Blob {
+                name: name.clone(),
+                bytes: info.bytes as u32, // at most MAX_SHARD_BYTES
+                sha256: info.sha256.clone(),
+            })
+            .collect(),
+    }
 }
 
 /// The index's shards with their lengths and hashes, which a plain checkpoint does not have.
@@ -191,9 +304,9 @@ struct Work<'a> {
     base: &'a str,
     shards: &'a [(String, ShardInfo)],
     next: Cell<usize>,
-    cancel: &'a Cancel,
+    how: &'a Fetcher<'a>,
     meter: &'a Meter,
-    cache: &'a ShardCache,
+    store: &'a Store,
     /// Only one shard is in wasm memory at a time.
     turn: Turn,
     sink: RefCell<Sink>,
@@ -206,31 +319,36 @@ impl Work<'_> {
             self.next.set(self.next.get() + 1);
             let bytes = self.shard(file, info).await?;
             let _turn = self.turn.take().await;
-            self.cancel.check()?;
-            self.sink.borrow_mut().take(file, &bytes)?;
-            gpu::drain().await?;
+            self.how.cancel.check()?;
+            gpu::guarded(async {
+                self.sink.borrow_mut().take(file, &bytes)?;
+                js::release(&bytes);
+                gpu::drain().await
+            })
+            .await?;
+            self.meter.uploaded(info.bytes);
         }
         Ok(())
     }
 
     /// A shard's verified bytes, from the cache or the network.
     async fn shard(&self, file: &str, info: &ShardInfo) -> Result<Uint8Array> {
-        if let Some(bytes) = self.cache.get(&info.sha256).await {
+        if let Some(bytes) = self.store.get(&info.sha256).await {
             if verify(&bytes, info).await.is_ok() {
                 self.meter.cached(info.bytes);
                 return Ok(bytes);
             }
-            self.cache.remove(&info.sha256).await;
+            self.store.remove(&info.sha256).await;
         }
         let url = format!("{}{file}", self.base);
         let mut damage = String::new();
         for afresh in [false, true] {
             let length = info.bytes as u32; // at most MAX_SHARD_BYTES
-            match fetch::shard(&url, length, afresh, self.cancel, self.meter).await? {
+            match fetch::shard(&url, length, afresh, self.how, self.meter).await? {
                 Body::WrongLength(reason) => damage = reason,
                 Body::Complete(bytes) => match verify(&bytes, info).await {
                     Ok(()) => {
-                        if let Some(warning) = self.cache.put(&info.sha256, &bytes).await {
+                        if let Some(warning) = self.store.put(&info.sha256, &bytes).await {
                             self.meter.warn(warning);
                         }
                         return Ok(bytes);

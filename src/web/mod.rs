@@ -5,11 +5,10 @@
 //! a time; the worker in `www/engine/worker.js` queues them.
 //!
 //! - [`loader`]: address → verified shards → GPU buffers → session
-//! - [`fetch`], [`cache`], [`cancel`], [`progress`], [`turn`]: what the loader needs of the browser
+//! - [`fetch`], [`store`], [`cancel`], [`progress`], [`turn`]: what the loader needs of the browser
 //! - [`gpu`]: the device, and its loss
 //! - [`js`], [`panic`]: values and failures across the border
 
-mod cache;
 mod cancel;
 mod fetch;
 mod gpu;
@@ -17,6 +16,7 @@ mod js;
 mod loader;
 mod panic;
 mod progress;
+mod store;
 mod turn;
 
 use std::cell::RefCell;
@@ -50,7 +50,8 @@ impl Model {
             url,
             signal: options.as_ref().and_then(js::LoadOptions::signal),
             on_progress: options.as_ref().and_then(js::LoadOptions::on_progress),
-            cache: options.as_ref().and_then(js::LoadOptions::cache).unwrap_or(true),
+            store: options.as_ref().and_then(js::LoadOptions::store),
+            stall_timeout_ms: options.as_ref().and_then(js::LoadOptions::stall_timeout),
         };
         promise(async move {
             let (session, info) = loader::load(request).await?;
@@ -171,7 +172,10 @@ fn from_value<T: serde::de::DeserializeOwned>(option: &str, value: JsValue) -> R
         .map_err(|error| Error::OptionInvalid { option: option.into(), reason: error.to_string() })
 }
 
-/// A promise of this future, rejected with the error as JavaScript sees it.
+/// A promise of this future, rejected with the error as JavaScript sees it. What the GPU refuses
+/// meanwhile is an error too, even if the future did not notice.
 fn promise(future: impl Future<Output = Result<JsValue>> + 'static) -> Promise {
-    future_to_promise(async move { future.await.map_err(|error| js::error(&gpu::explain(error))) })
+    future_to_promise(async move {
+        gpu::guarded(future).await.map_err(|error| js::error(&gpu::explain(error)))
+    })
 }

@@ -24,8 +24,12 @@ pub enum Phase {
     Manifest,
     /// Fetching shards; each goes to the GPU as it arrives.
     Download,
-    /// All bytes are there; the model is being put together.
+    /// Reading shards from the browser's storage; none is being fetched.
+    Cache,
+    /// All bytes are there; the last of them go to the GPU.
     Upload,
+    /// The model is being put together, and its first pipelines are compiled.
+    Pipelines,
     /// Done.
     Ready,
 }
@@ -35,6 +39,7 @@ pub enum Phase {
 struct Event<'a> {
     phase: Phase,
     loaded: f64,
+    uploaded: f64,
     total: f64,
     from_cache: f64,
     bytes_per_second: f64,
@@ -51,11 +56,13 @@ pub struct Meter {
 struct State {
     phase: Phase,
     loaded: u64,
+    uploaded: u64,
     total: u64,
     from_cache: u64,
-    network: u64,
     warning: Option<String>,
-    /// (time, bytes from the network by then)
+    /// Shards being fetched.
+    fetching: usize,
+    /// (time, bytes that had arrived by then), of this phase
     samples: VecDeque<(Instant, u64)>,
     emitted: Option<Instant>,
 }
@@ -66,10 +73,11 @@ impl Meter {
         let state = State {
             phase: Phase::Manifest,
             loaded: 0,
+            uploaded: 0,
             total: 0,
             from_cache: 0,
-            network: 0,
             warning: None,
+            fetching: 0,
             samples: VecDeque::new(),
             emitted: None,
         };
@@ -78,7 +86,7 @@ impl Meter {
 
     /// Enters a phase and says so.
     pub fn enter(&self, phase: Phase) {
-        self.state.borrow_mut().phase = phase;
+        self.state.borrow_mut().enter(phase);
         self.emit(true);
     }
 
@@ -87,21 +95,22 @@ impl Meter {
         self.state.borrow_mut().total = total;
     }
 
+    /// A shard is being fetched, until the value is dropped.
+    pub fn fetching(&self) -> Fetching<'_> {
+        let first = {
+            let mut state = self.state.borrow_mut();
+            state.fetching += 1;
+            state.enter(Phase::Download)
+        };
+        if first {
+            self.emit(true);
+        }
+        Fetching(self)
+    }
+
     /// Bytes came from the network.
     pub fn received(&self, bytes: u64) {
-        {
-            let mut state = self.state.borrow_mut();
-            state.loaded += bytes;
-            state.network += bytes;
-            let now = Instant::now();
-            let network = state.network;
-            state.samples.push_back((now, network));
-            while state.samples.len() > 2
-                && state.samples.front().is_some_and(|(time, _)| now.duration_since(*time) > WINDOW)
-            {
-                state.samples.pop_front();
-            }
-        }
+        self.state.borrow_mut().arrive(bytes);
         self.emit(false);
     }
 
@@ -109,8 +118,11 @@ impl Meter {
     pub fn cached(&self, bytes: u64) {
         {
             let mut state = self.state.borrow_mut();
-            state.loaded += bytes;
             state.from_cache += bytes;
+            if state.fetching == 0 {
+                state.enter(Phase::Cache);
+            }
+            state.arrive(bytes);
         }
         self.emit(false);
     }
@@ -119,11 +131,24 @@ impl Meter {
     pub fn forget(&self, bytes: u64) {
         let mut state = self.state.borrow_mut();
         state.loaded = state.loaded.saturating_sub(bytes);
+        state.samples.clear();
+    }
+
+    /// Bytes are on the GPU.
+    pub fn uploaded(&self, bytes: u64) {
+        {
+            let mut state = self.state.borrow_mut();
+            state.uploaded += bytes;
+            if state.loaded >= state.total {
+                state.enter(Phase::Upload);
+            }
+        }
+        self.emit(false);
     }
 
     /// Something the visitor should know; the first one stays.
-    pub fn warn(&self, warning: &str) {
-        self.state.borrow_mut().warning.get_or_insert_with(|| warning.to_owned());
+    pub fn warn(&self, warning: String) {
+        self.state.borrow_mut().warning.get_or_insert(warning);
         self.emit(true);
     }
 
@@ -144,6 +169,7 @@ impl Meter {
             js::to_value(&Event {
                 phase: state.phase,
                 loaded: state.loaded as f64,
+                uploaded: state.uploaded as f64,
                 total: state.total as f64,
                 from_cache: state.from_cache as f64,
                 bytes_per_second: rate,
@@ -158,8 +184,38 @@ impl Meter {
     }
 }
 
+/// Counts as a download for as long as it lives.
+pub struct Fetching<'a>(&'a Meter);
+
+impl Drop for Fetching<'_> {
+    fn drop(&mut self) {
+        self.0.state.borrow_mut().fetching -= 1;
+    }
+}
+
 impl State {
-    /// Bytes per second of the network; 0 while it cannot be told.
+    /// Whether the phase is a new one; its rate begins anew.
+    fn enter(&mut self, phase: Phase) -> bool {
+        if self.phase == phase {
+            return false;
+        }
+        self.phase = phase;
+        self.samples.clear();
+        true
+    }
+
+    fn arrive(&mut self, bytes: u64) {
+        self.loaded += bytes;
+        let now = Instant::now();
+        self.samples.push_back((now, self.loaded));
+        while self.samples.len() > 2
+            && self.samples.front().is_some_and(|(time, _)| now.duration_since(*time) > WINDOW)
+        {
+            self.samples.pop_front();
+        }
+    }
+
+    /// Bytes per second of this phase; 0 while it cannot be told.
     fn rate(&self) -> f64 {
         let (Some((start, before)), Some((end, now))) = (self.samples.front(), self.samples.back())
         else {
@@ -169,6 +225,6 @@ impl State {
         if time < SETTLED {
             return 0.0;
         }
-        (now - before) as f64 / time.as_secs_f64()
+        now.saturating_sub(*before) as f64 / time.as_secs_f64()
     }
 }

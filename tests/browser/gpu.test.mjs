@@ -1,29 +1,16 @@
 /** No WebGPU, no adapter, a device that is lost: what the page says, and that it recovers. */
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { WWW, ask, assertQuiet, launch, modelReady, shownError, visit } from "./harness.mjs";
+import { ask, assertQuiet, launch, modelReady, shownError, visit } from "./harness.mjs";
+import { inWorker, used, watched } from "./watch.mjs";
 
 /** @type {import("playwright-core").Browser} */
 let browser;
 before(async () => void (browser = await launch()));
 after(() => browser.close());
 
-/**
- * What makes the server put a line before the worker's own code.
- *
- * @param {string} line
- */
-function inWorker(line) {
-  const worker = readFileSync(join(WWW, "engine/worker.js"), "utf8");
-  /** @type {import("../../tools/serve.mjs").Hook} */
-  const hook = ({ path }) => (path === "/engine/worker.js" ? { body: `${line}\n${worker}` } : undefined);
-  return { hook };
-}
-
 test("a browser without WebGPU is told so, and what to do", async (t) => {
-  const { server, page, problems } = await visit(t, browser, inWorker('Object.defineProperty(navigator, "gpu", { value: undefined });'));
+  const { server, page, problems } = await visit(t, browser, { hook: inWorker('Object.defineProperty(navigator, "gpu", { value: undefined });') });
   const error = await shownError(page, "#model-error");
   assert.equal(error.code, "webgpu-missing");
   assert.match(error.sentence ?? "", /^This browser has no WebGPU\. Use a current Chrome, Edge, Safari or Firefox/);
@@ -32,7 +19,7 @@ test("a browser without WebGPU is told so, and what to do", async (t) => {
 });
 
 test("a browser without an adapter is told so, and what to do", async (t) => {
-  const { page, problems } = await visit(t, browser, inWorker("GPU.prototype.requestAdapter = async () => null;"));
+  const { page, problems } = await visit(t, browser, { hook: inWorker("GPU.prototype.requestAdapter = async () => null;") });
   const error = await shownError(page, "#model-error");
   assert.equal(error.code, "adapter-missing");
   assert.match(error.sentence ?? "", /^No GPU adapter was found .*Update the graphics driver/);
@@ -54,7 +41,7 @@ async function loseDevice(page) {
 }
 
 test("a lost device is said, the model comes back from the cache, the chat stays", async (t) => {
-  const { server, page, problems } = await visit(t, browser, inWorker(KEEP_DEVICE));
+  const { server, page, problems } = await visit(t, browser, { hook: inWorker(KEEP_DEVICE) });
   await modelReady(page);
   await page.locator("#examples button").first().click();
   await page.locator("#picture-note", { hasText: "looked at" }).waitFor();
@@ -78,6 +65,133 @@ test("a lost device is said, the model comes back from the cache, the chat stays
   const second = await ask(page, question);
   assert.equal(second.text, first.text);
   assert.equal(await page.locator("#turns > li").count(), 2);
+  assertQuiet(problems);
+});
+
+test("a device lost while loading: said, and loaded again by itself", async (t) => {
+  const inject = inWorker(KEEP_DEVICE);
+  let shards = 0;
+  let arrived = () => {};
+  let release = () => {};
+  const asked = new Promise((resolve) => (arrived = () => resolve(null)));
+  const gate = new Promise((resolve) => (release = () => resolve(null)));
+  const { page, problems } = await visit(t, browser, {
+    hook: async (request) => {
+      if (request.path.endsWith(".safetensors") && shards++ === 0) {
+        arrived();
+        await gate;
+      }
+      return inject(request);
+    },
+  });
+  await asked;
+  await loseDevice(page);
+  release();
+  const error = await shownError(page, "#model-error");
+  assert.equal(error.code, "device-lost");
+  await modelReady(page);
+  assertQuiet(problems);
+});
+
+test("a device lost while answering: the turn says so, the chat stays, the next answer comes", async (t) => {
+  const { page, problems } = await visit(t, browser, { hook: inWorker(KEEP_DEVICE) });
+  await modelReady(page);
+  await page.locator("#examples button").first().click();
+  await page.locator("#picture-note", { hasText: "looked at" }).waitFor();
+  const question = (await page.locator("#suggestions button").first().textContent()) ?? "";
+  await page.locator("#question").fill(question);
+  await page.locator("#send").click();
+  await loseDevice(page);
+  const error = await shownError(page, ".turn .error");
+  assert.equal(error.code, "device-lost");
+  await modelReady(page);
+  await page.locator("#picture-note", { hasText: "looked at" }).waitFor();
+  assert.ok((await ask(page, question)).text);
+  assert.equal(await page.locator("#turns > li").count(), 2);
+  assertQuiet(problems);
+});
+
+/**
+ * A GPU with this much memory for buffers: what goes beyond is an error in the scope around it.
+ *
+ * @param {number} bytes
+ */
+const smallGpu = (bytes) => `
+  let live = 0;
+  let full = false;
+  const scopes = [];
+  const createBuffer = GPUDevice.prototype.createBuffer;
+  GPUDevice.prototype.createBuffer = function (descriptor) {
+    live += descriptor.size;
+    if (live > ${bytes} && scopes.includes("out-of-memory")) full = true;
+    return createBuffer.call(this, descriptor);
+  };
+  const destroy = GPUBuffer.prototype.destroy;
+  GPUBuffer.prototype.destroy = function () {
+    live -= this.size;
+    destroy.call(this);
+  };
+  const push = GPUDevice.prototype.pushErrorScope;
+  GPUDevice.prototype.pushErrorScope = function (filter) {
+    scopes.push(filter);
+    push.call(this, filter);
+  };
+  const pop = GPUDevice.prototype.popErrorScope;
+  GPUDevice.prototype.popErrorScope = function () {
+    const fails = scopes.pop() === "out-of-memory" && full;
+    if (fails) full = false;
+    return pop.call(this).then((error) => (fails ? new GPUOutOfMemoryError("no memory left") : error));
+  };`;
+
+test("a GPU with too little memory is noticed before the download", async (t) => {
+  const { server, page, problems } = await visit(t, browser, { hook: inWorker(smallGpu(1e6)) });
+  const error = await shownError(page, "#model-error");
+  assert.equal(error.code, "out-of-memory");
+  assert.match(error.sentence ?? "", /^The GPU ran out of memory\. The model needs about \d+ MB on the GPU, 2 MB of it for its weights \(q4\)/);
+  assert.equal(server.requests.filter(({ path }) => path.endsWith(".safetensors")).length, 0);
+  assertQuiet(problems);
+});
+
+test("memory that runs out while loading is a typed error, not a wrong answer", async (t) => {
+  const { server, page, problems } = await visit(t, browser, { hook: inWorker(smallGpu(2_009_344)) });
+  const error = await shownError(page, "#model-error");
+  assert.equal(error.code, "out-of-memory");
+  assert.ok(server.requests.some(({ path }) => path.endsWith(".safetensors")), "the trial before had passed");
+  assert.ok(await page.locator("#send").isDisabled());
+  assertQuiet(problems);
+});
+
+test("a tensor larger than the GPU takes is said before the download, with what would fit", async (t) => {
+  const limit = 'Object.defineProperty(GPUSupportedLimits.prototype, "maxStorageBufferBindingSize", { get: () => 1 << 20 });';
+  const { server, page, problems } = await visit(t, browser, { hook: inWorker(limit) });
+  const error = await shownError(page, "#model-error");
+  assert.equal(error.code, "model-too-large");
+  assert.match(error.sentence ?? "", /^The model does not fit this GPU: one of its tensors has 2 MB, and this GPU takes at most 1 MB at a time\. No format/);
+  assert.equal(server.requests.filter(({ path }) => path.endsWith(".safetensors")).length, 0);
+  assertQuiet(problems);
+});
+
+test("a pipeline that the GPU refuses is a typed error, not a wrong answer", async (t) => {
+  // Shaders that are no WGSL: every pipeline made of them is invalid, and nothing throws.
+  const spoil = `
+    const create = GPUDevice.prototype.createShaderModule;
+    GPUDevice.prototype.createShaderModule = function (descriptor) {
+      return create.call(this, { ...descriptor, code: self.spoiled ? "no shader" : descriptor.code });
+    };`;
+  const { page } = await visit(t, browser, { hook: inWorker(spoil) });
+  await modelReady(page);
+  await page.workers().at(-1)?.evaluate(() => void (/** @type {any} */ (self).spoiled = true));
+  await page.locator("#examples button").first().click();
+  const error = page.locator("#picture-error:not([hidden]), #model-error:not([hidden])").first();
+  await error.waitFor();
+  assert.match((await error.textContent()) ?? "", /gpu|internal/);
+});
+
+test("the weights are allocated once, in buffers that every GPU offers", async (t) => {
+  const { page, problems } = await visit(t, browser, { hook: watched });
+  await modelReady(page);
+  const { largest, peak, wasm } = await used(page);
+  assert.ok(largest <= 128 << 20 && peak > 2e6 && wasm > 0, `${largest} ${peak} ${wasm}`);
   assertQuiet(problems);
 });
 

@@ -135,6 +135,47 @@ export async function visit(t, browser, { query = "", ...options } = {}) {
 export const NO_MODEL = "?model=http://127.0.0.1:1/";
 
 /**
+ * Loads a model through the developers' entry, in a page that has none of its own, and keeps it
+ * there until the next load.
+ *
+ * @param {import("playwright-core").Page} page
+ * @param {string} url
+ * @param {{ cache?: boolean, stallTimeout?: number, cancelIn?: string }} [options] `cancelIn` is
+ *   the phase in which to cancel
+ * @returns {Promise<{ code: string | null, sentence: string, seconds: number, cancelSeconds: number, events: import("../../www/engine/protocol.js").Progress[] }>}
+ */
+export function loadInPage(page, url, options = {}) {
+  return page.evaluate(
+    async ({ url, cancelIn, ...options }) => {
+      const { Model } = await import(`${location.origin}/instructblip.js`);
+      const kept = /** @type {any} */ (self);
+      kept.model?.free();
+      kept.events = [];
+      const control = new AbortController();
+      const start = performance.now();
+      let cancelled = start;
+      /** @param {any} event */
+      const onProgress = (event) => {
+        kept.events.push(event);
+        if (event.phase !== cancelIn || control.signal.aborted) return;
+        cancelled = performance.now();
+        control.abort();
+      };
+      let error = null;
+      try {
+        kept.model = await Model.load(url, { ...options, signal: control.signal, onProgress });
+      } catch (thrown) {
+        error = /** @type {any} */ (thrown);
+      }
+      const end = performance.now();
+      const times = { seconds: (end - start) / 1e3, cancelSeconds: (end - cancelled) / 1e3 };
+      return { code: error?.code ?? null, sentence: error?.message ?? "", ...times, events: kept.events };
+    },
+    { url, ...options },
+  );
+}
+
+/**
  * Waits until the model is ready; fails with the page's own sentence if it cannot be loaded.
  *
  * @param {import("playwright-core").Page} page

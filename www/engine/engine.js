@@ -6,7 +6,6 @@
  */
 import { InstructBlipError, fromPlain } from "./errors.js";
 
-/** @typedef {import("./protocol.js").Progress} Progress */
 /** @typedef {import("./protocol.js").TokenEvent} TokenEvent */
 
 /**
@@ -65,19 +64,24 @@ export class Model {
    * Fetches a shard set and prepares it on the GPU.
    *
    * @param {string | URL} url the folder that holds `config.json` and the shards
-   * @param {{ onProgress?: (progress: Progress) => void, signal?: AbortSignal, cache?: boolean }} [options]
+   * @param {import("./protocol.js").LoadOptions} [options]
    * @returns {Promise<Model>}
    */
   static async load(url, options = {}) {
+    const { signal, onProgress, cache = true, stallTimeout } = options;
     const model = new Model();
-    const address = new URL(url, document.baseURI).href;
+    // At once, whatever the worker is at; what it has stored stays.
+    const cancel = () => model.free();
+    signal?.addEventListener("abort", cancel);
     try {
-      const call = { call: /** @type {const} */ ("load"), url: address, cache: options.cache ?? true };
-      model.info = await model.#request(call, options.signal, options.onProgress);
+      const address = new URL(url, document.baseURI).href;
+      model.info = await model.#request({ call: "load", url: address, cache, stallTimeout }, signal, onProgress);
       return model;
     } catch (error) {
       model.free();
       throw error;
+    } finally {
+      signal?.removeEventListener("abort", cancel);
     }
   }
 

@@ -5,11 +5,14 @@
  * The values of `load`, `setPicture` and `ask` have the same names in Rust (`src/web/`).
  *
  * @typedef {object} Progress How far loading has come.
- * @property {"manifest" | "download" | "upload" | "ready"} phase
+ * @property {"manifest" | "download" | "cache" | "upload" | "pipelines" | "ready"} phase `cache`
+ *   while shards come out of the browser's storage and none is being fetched; `upload` while the
+ *   last of them go to the GPU; `pipelines` while the model is put together
  * @property {number} loaded bytes of shards that have arrived, from the network or the cache
+ * @property {number} uploaded bytes of shards that are on the GPU
  * @property {number} total bytes of all shards
  * @property {number} fromCache bytes of shards that came out of the browser's cache
- * @property {number} bytesPerSecond of the network, over the last seconds
+ * @property {number} bytesPerSecond at which bytes arrive in this phase, over the last seconds
  * @property {number | null} secondsLeft null while it cannot be told
  * @property {string | null} warning something the visitor should know, such as a full disk
  *
@@ -18,6 +21,21 @@
  * @property {string} format how the weights are packed, such as `q4`
  * @property {number} parameters
  * @property {number} bytes of all shards
+ *
+ * @typedef {object} StoredModel A model in the browser's storage.
+ * @property {string} url the folder's address
+ * @property {string} name
+ * @property {string} format
+ * @property {number} bytes of all its files
+ * @property {number} storedBytes of those that are stored
+ * @property {boolean} complete whether it can be loaded without the network
+ *
+ * @typedef {object} LoadOptions
+ * @property {(progress: Progress) => void} [onProgress]
+ * @property {AbortSignal} [signal]
+ * @property {boolean} [cache] whether to use the browser's storage; it is unless told otherwise
+ * @property {number} [stallTimeout] milliseconds of silence after which a server is asked again;
+ *   20,000 unless told otherwise
  *
  * @typedef {object} PictureInfo
  * @property {number} width of the picture as a person sees it
@@ -55,7 +73,7 @@
  * @property {string} message
  *
  * What the page asks of the worker. `id` names the request in everything that belongs to it.
- * @typedef {{ id: number, call: "load", url: string, cache: boolean }} LoadCall
+ * @typedef {{ id: number, call: "load", url: string, cache: boolean, stallTimeout: number | undefined }} LoadCall
  * @typedef {{ id: number, call: "setPicture", bytes: Uint8Array }} SetPictureCall
  * @typedef {{ id: number, call: "ask", question: string, options: AskOptions }} AskCall
  * @typedef {{ id: number, call: "verify", golden: Uint8Array, name: string | undefined }} VerifyCall
@@ -82,7 +100,7 @@
  *
  * @typedef {object} WasmModule
  * @property {(options: { module_or_path: URL }) => Promise<unknown>} default
- * @property {{ load(url: string, options: { onProgress?: (progress: Progress) => void, signal?: AbortSignal, cache?: boolean }): Promise<WasmModel> }} Model
+ * @property {{ load(url: string, options: { onProgress?: (progress: Progress) => void, signal?: AbortSignal, store?: import("./store.js").Store, stallTimeout?: number }): Promise<WasmModel> }} Model
  */
 
 export {};

@@ -10,6 +10,7 @@
  * request fails with `internal`, and the page starts a new worker.
  */
 import { plainError } from "./errors.js";
+import { Store, prune, whileLoading } from "./store.js";
 
 /** @typedef {import("./protocol.js").Call} Call */
 /** @typedef {import("./protocol.js").PlainError} PlainError */
@@ -60,11 +61,17 @@ async function load(call, signal) {
   /** @type {import("./protocol.js").WasmModule} */
   const module = await import(address);
   await module.default({ module_or_path: new URL("../dist/instructblip_web_bg.wasm", import.meta.url) });
-  model = await module.Model.load(call.url, {
-    cache: call.cache,
-    signal,
-    onProgress: (value) => post({ id: call.id, event: "progress", value }),
-  });
+  const store = call.cache ? await Store.open() : null;
+  /** @param {import("./protocol.js").Progress} value */
+  const onProgress = (value) => post({ id: call.id, event: "progress", value: { ...value, warning: value.warning ?? denied } });
+  const denied =
+    call.cache && !store
+      ? "This browser does not let the page store files: the model is used, but will be downloaded again next time."
+      : null;
+  model = await whileLoading(() =>
+    module.Model.load(call.url, { ...(store && { store }), ...(call.stallTimeout && { stallTimeout: call.stallTimeout }), signal, onProgress }),
+  );
+  void prune(); // what only an older revision needed
   model.lost.then(die);
   const { name, format, parameters, bytes } = model.info;
   return { name, format, parameters, bytes };

@@ -4,11 +4,13 @@
  * In: `onLoad(url, name)` when the visitor asks for a model, `onCancel()` while one loads.
  * Out: methods that show each state.
  */
+import { keepStorage } from "../engine/store.js";
 import { byId, showError } from "./dom.js";
 import * as format from "./format.js";
+import { StoredModels } from "./stored_models.js";
 
-/** The shards' cache; the same name as in src/web/cache.rs. */
-const CACHE = "instructblip-shards";
+/** From here on the browser is asked not to clear its storage by itself; some ask the visitor. */
+const LARGE_BYTES = 256e6;
 
 /** @typedef {import("../engine/protocol.js").Progress} Progress */
 /** @typedef {import("../engine/protocol.js").PlainError} PlainError */
@@ -25,7 +27,8 @@ export class ModelPanel {
   #again = byId("model-again", HTMLButtonElement);
   #picker = byId("model-picker", HTMLFormElement);
   #url = byId("model-url", HTMLInputElement);
-  #cacheNote = byId("cache-note", HTMLElement);
+  #stored;
+  #askedToKeep = false;
   /** @type {string} */
   #loadedName = "";
   /** Announced to screen readers at every tenth only. */
@@ -50,7 +53,10 @@ export class ModelPanel {
       this.#change.focus();
       handlers.onLoad(url);
     });
-    byId("cache-clear", HTMLButtonElement).addEventListener("click", () => void this.#clearCache());
+    this.#stored = new StoredModels((url) => {
+      this.#openPicker(false);
+      handlers.onLoad(url);
+    });
   }
 
   /**
@@ -87,17 +93,11 @@ export class ModelPanel {
     if (phase === "manifest" || total === 0) return;
     this.#bar.max = total;
     this.#bar.value = loaded;
-    const parts = [`${format.bytes(loaded)} of ${format.bytes(total)}`];
-    if (phase === "download") {
-      if (progress.bytesPerSecond > 0) parts.push(`${format.bytes(progress.bytesPerSecond)}/s`);
-      if (progress.secondsLeft !== null && loaded < total) {
-        parts.push(`${format.countdown(progress.secondsLeft)} left`);
-      }
-    } else {
-      parts.push("preparing the GPU");
+    this.#text.textContent = describe(progress);
+    if (phase === "download" && total > LARGE_BYTES && !this.#askedToKeep) {
+      this.#askedToKeep = true;
+      void keepStorage();
     }
-    if (progress.fromCache > 0) parts.push(`${format.bytes(progress.fromCache)} from this browser’s cache`);
-    this.#text.textContent = parts.join(" · ");
     const tenth = Math.floor((10 * loaded) / total);
     if (tenth > this.#announced) {
       this.#announced = tenth;
@@ -141,7 +141,7 @@ export class ModelPanel {
     this.#change.setAttribute("aria-expanded", String(open));
     if (!open) return;
     this.#picker.querySelector("input")?.focus();
-    void this.#showCache();
+    void this.#stored.show();
   }
 
   /** @param {string | null} warning */
@@ -149,21 +149,23 @@ export class ModelPanel {
     this.#warning.hidden = warning === null;
     this.#warning.textContent = warning ?? "";
   }
+}
 
-  async #showCache() {
-    const has = "caches" in self && (await caches.has(CACHE).catch(() => false));
-    const usage = has ? ((await navigator.storage?.estimate?.())?.usage ?? 0) : 0;
-    this.#cacheNote.textContent = has
-      ? `Models are kept in this browser’s storage${usage ? ` (about ${format.bytes(usage)})` : ""}.`
-      : "No model is stored in this browser.";
-    byId("cache-clear", HTMLButtonElement).hidden = !has;
-  }
-
-  async #clearCache() {
-    await caches.delete(CACHE).catch(() => false);
-    await this.#showCache();
-    this.#picker.querySelector("input")?.focus();
-  }
+/**
+ * A line for the loading bar.
+ *
+ * @param {Progress} progress
+ * @returns {string}
+ */
+function describe({ phase, loaded, uploaded, total, fromCache, bytesPerSecond, secondsLeft }) {
+  if (phase === "pipelines" || phase === "ready") return `${format.bytes(total)} · preparing the model on the GPU`;
+  if (phase === "upload") return `${format.bytes(uploaded)} of ${format.bytes(total)} on the GPU`;
+  const parts = [`${format.bytes(loaded)} of ${format.bytes(total)}`];
+  if (phase === "cache") parts[0] += " from this browser’s storage";
+  if (bytesPerSecond > 0) parts.push(`${format.bytes(bytesPerSecond)}/s`);
+  if (secondsLeft !== null && loaded < total) parts.push(`${format.countdown(secondsLeft)} left`);
+  if (phase === "download" && fromCache > 0) parts.push(`${format.bytes(fromCache)} were stored already`);
+  return parts.join(" · ");
 }
 
 /**

@@ -1,0 +1,228 @@
+//! Whether a model fits a GPU, told before it is downloaded.
+//!
+//! In: `config.json`, the index of the shard set, and the GPU's limits. Out: the bytes that the
+//! model [needs](Needs), or an error that names a smaller format. WebGPU tells limits, but not how
+//! much memory there is; whether that suffices shows when it is allocated.
+
+use std::fmt;
+
+use crate::checkpoint::Index;
+use crate::config::ModelConfig;
+use crate::error::{Error, Result};
+use crate::quant::{Format, GROUP};
+use crate::session::DEFAULT_MAX_NEW_TOKENS;
+use crate::text::MAX_T5_TOKENS;
+
+const FLOAT: u64 = size_of::<f32>() as u64;
+
+/// What one buffer may be, of the limits of a WebGPU device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BufferLimits {
+    /// `maxBufferSize`: bytes of a buffer.
+    pub max_buffer_size: u64,
+    /// `maxStorageBufferBindingSize`: bytes of it that a kernel may see.
+    pub max_storage_buffer_binding_size: u64,
+}
+
+impl BufferLimits {
+    fn largest(self) -> u64 {
+        self.max_buffer_size.min(self.max_storage_buffer_binding_size)
+    }
+}
+
+/// Bytes that a model needs on the GPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Needs {
+    /// All weights.
+    pub weights: u64,
+    /// The largest weight. A shard over 32 MiB holds a single tensor, so it is the largest shard.
+    pub largest_weight: u64,
+    /// Intermediate values of the widest stage.
+    pub activations: u64,
+    /// Keys and values of the decoder, for the longest question and the usual longest answer.
+    pub kv_cache: u64,
+    format: Format,
+}
+
+impl Needs {
+    /// What the shard set `index` of the model `config` needs.
+    #[must_use]
+    pub fn of(config: &ModelConfig, index: &Index) -> Self {
+        let (vision, qformer, text) =
+            (&config.vision_config, &config.qformer_config, &config.text_config);
+        let prompt = config.num_query_tokens + MAX_T5_TOKENS;
+        // Rows x (the residual stream twice, and the widest product).
+        let stage = |rows: usize, width: usize, inner: usize| -> u64 {
+            (rows as u64) * (2 * width as u64 + inner.max(3 * width) as u64) * FLOAT
+        };
+        let heads = text.num_heads * text.d_kv;
+        let activations = [
+            stage(vision.num_tokens(), vision.hidden_size, vision.intermediate_size),
+            stage(prompt, qformer.hidden_size, qformer.intermediate_size),
+            stage(prompt, text.d_model.max(heads), 2 * text.d_ff),
+        ];
+        let positions = (prompt + DEFAULT_MAX_NEW_TOKENS) as u64;
+        Self {
+            weights: index.shard_bytes(),
+            largest_weight: index.shards.iter().map(|(_, shard)| shard.bytes).max().unwrap_or(0),
+            activations: activations.into_iter().max().unwrap_or(0),
+            kv_cache: 2 * text.num_decoder_layers as u64 * positions * heads as u64 * FLOAT,
+            format: config.quantization_config.as_ref().map_or(Format::F32, |packed| packed.format),
+        }
+    }
+
+    /// All of it.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.weights + self.activations + self.kv_cache
+    }
+
+    /// # Errors
+    /// [`Error::ModelTooLarge`] where a weight is larger than a buffer may be.
+    pub fn check(&self, limits: BufferLimits) -> Result<()> {
+        let (largest, limit) = (self.largest_weight, limits.largest());
+        if largest <= limit {
+            return Ok(());
+        }
+        let would_fit = |format: &Format| self.scaled(largest, *format) <= limit;
+        let advice = match self.narrower().find(would_fit) {
+            Some(format) => self.advise(format),
+            None => "No format that `instructblip convert` writes would fit.".into(),
+        };
+        Err(Error::ModelTooLarge {
+            reason: format!(
+                "one of its tensors has {}, and this GPU takes at most {} at a time",
+                Size(largest),
+                Size(limit)
+            ),
+            advice,
+        })
+    }
+
+    /// The error for a GPU whose memory does not suffice.
+    #[must_use]
+    pub fn out_of_memory(&self) -> Error {
+        let mut advice = format!(
+            "The model needs about {} on the GPU, {} of it for its weights ({}). Close other tabs and programs that use the GPU.",
+            Size(self.total()),
+            Size(self.weights),
+            self.format
+        );
+        if let Some(format) = self.narrower().last() {
+            advice.push(' ');
+            advice.push_str(&self.advise(format));
+        }
+        Error::OutOfMemory { advice }
+    }
+
+    fn advise(&self, format: Format) -> String {
+        let rest = self.total() - self.weights;
+        let total = self.scaled(self.weights, format) + rest;
+        format!("Converted with `--quant {format}` it would need about {}.", Size(total))
+    }
+
+    fn narrower(&self) -> impl Iterator<Item = Format> {
+        let own = self.format;
+        Format::ALL.into_iter().filter(move |format| bits(*format) < bits(own))
+    }
+
+    /// About what `bytes` of this model's format would be in another.
+    fn scaled(&self, bytes: u64, format: Format) -> u64 {
+        bytes / bits(self.format) * bits(format)
+    }
+}
+
+/// Bits of a group of weights, with their scale.
+const fn bits(format: Format) -> u64 {
+    let group = GROUP as u64;
+    match format {
+        Format::F32 => 32 * group,
+        Format::F16 => 16 * group,
+        Format::Q8 => 8 * group + 16,
+        Format::Q4 => 4 * group + 16,
+    }
+}
+
+/// Bytes for people, in decimal units.
+struct Size(u64);
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            bytes @ 1_000_000_000.. => write!(f, "{:.1} GB", bytes as f64 / 1e9),
+            bytes => write!(f, "{:.0} MB", (bytes as f64 / 1e6).max(1.0)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::checkpoint::ShardInfo;
+    use crate::config::QuantizationConfig;
+
+    /// The defaults that every WebGPU device has.
+    const DEFAULTS: BufferLimits =
+        BufferLimits { max_buffer_size: 256 << 20, max_storage_buffer_binding_size: 128 << 20 };
+
+    /// The sizes of FlanT5-XL, in shards of these bytes.
+    fn needs(format: Option<Format>, shards: &[u64]) -> Needs {
+        let mut config = ModelConfig::parse(
+            br#"{"model_type":"instructblip","text_config":{"model_type":"t5","d_model":2048,
+                "d_kv":64,"d_ff":5120,"num_heads":32,"num_layers":24,
+                "feed_forward_proj":"gated-gelu","tie_word_embeddings":false}}"#,
+        )
+        .unwrap();
+        config.quantization_config = format.map(QuantizationConfig::new);
+        let shard = |(at, bytes): (usize, &u64)| {
+            let info = ShardInfo { bytes: *bytes, sha256: String::new() };
+            (format!("{at}.safetensors"), info)
+        };
+        let shards = shards.iter().enumerate().map(shard).collect();
+        Needs::of(&config, &Index { shards, ..Index::default() })
+    }
+
+    #[test]
+    fn adds_up_what_the_full_size_needs() {
+        let needs = needs(Some(Format::Q4), &[32 << 20; 68]);
+        assert_eq!(needs.weights, 68 * (32 << 20));
+        // 24 layers, keys and values, 32 + 512 + 256 positions of 32 x 64 floats.
+        assert_eq!(needs.kv_cache, 24 * 2 * 800 * 2048 * 4);
+        assert!(needs.activations > 257 * 6144 * 4 && needs.activations < 64 << 20);
+        assert_eq!(needs.total(), needs.weights + needs.activations + needs.kv_cache);
+        assert!(needs.check(DEFAULTS).is_ok());
+    }
+
+    #[test]
+    fn a_tensor_may_be_as_large_as_a_binding() {
+        assert!(needs(Some(Format::Q8), &[128 << 20]).check(DEFAULTS).is_ok());
+        let small = BufferLimits { max_buffer_size: 64 << 20, ..DEFAULTS };
+        assert!(needs(Some(Format::Q8), &[128 << 20]).check(small).is_err());
+    }
+
+    #[test]
+    fn a_tensor_that_is_too_large_is_said_with_the_format_that_fits() {
+        let f16 = needs(Some(Format::F16), &[134_217_729, 66_000_000]);
+        let error = f16.check(DEFAULTS).unwrap_err();
+        assert_eq!(error.code(), "model-too-large");
+        let sentence = error.to_string();
+        assert!(sentence.contains("has 134 MB, and this GPU takes at most 134 MB"), "{sentence}");
+        assert!(sentence.contains("`--quant q8`"), "{sentence}");
+        let q4 = needs(Some(Format::Q4), &[300 << 20]).check(DEFAULTS).unwrap_err().to_string();
+        assert!(q4.contains("No format"), "{q4}");
+        let f32 = needs(None, &[600 << 20]).check(DEFAULTS).unwrap_err().to_string();
+        assert!(f32.contains("`--quant q4`"), "{f32}");
+    }
+
+    #[test]
+    fn too_little_memory_names_the_smallest_format() {
+        let error = needs(Some(Format::Q8), &[100_000_000; 43]).out_of_memory();
+        assert_eq!(error.code(), "out-of-memory");
+        let sentence = error.to_string();
+        assert!(sentence.contains("4.3 GB of it for its weights (q8)"), "{sentence}");
+        assert!(sentence.contains("`--quant q4` it would need about 2.6 GB"), "{sentence}");
+        let smallest = needs(Some(Format::Q4), &[100_000_000]).out_of_memory().to_string();
+        assert!(!smallest.contains("--quant"), "{smallest}");
+    }
+}
