@@ -173,8 +173,8 @@ impl Session {
         };
         let mut weights = WeightStore::new(device);
         folder.for_each_tensor(|tensor| {
-            progress(tensor.bytes.len() as u64);
-            weights.insert(tensor.name, tensor.dtype, tensor.shape, tensor.bytes)
+            progress(tensor.byte_len() as u64);
+            weights.insert(tensor.name, tensor.dtype, tensor.shape, &tensor.read()?)
         })?;
         Self::new(&files, weights)
     }

@@ -112,7 +112,7 @@ def main() -> None:
         golden(model_folder, "checkpoint")
         for quant in ["q8", "q4"]:
             shards, export = Path(temporary) / quant, Path(temporary) / f"{quant}-export"
-            subprocess.run([CONVERTER, "convert", model_folder, shards, "--quant", quant], check=True)
+            subprocess.run([CONVERTER, "convert", model_folder, shards, "--quant", quant, "--keep", f"*={quant}"], check=True)
             subprocess.run([CONVERTER, "export", shards, export], check=True)
             golden(export, quant)
 

@@ -6,11 +6,12 @@
 //! bytes, however the source is cut into files and however many threads work.
 
 use super::folder::{self, Folder};
-use super::index::{INDEX_FILE, ShardInfo};
+use super::index::{INDEX_FILE, ShardInfo, hex};
 use super::names;
 use super::output::OutputFolder;
+use super::parallel;
 use super::recipe::{Recipe, Storage};
-use super::rows::{Rows, scales_name};
+use super::rows::{self, Rows, scales_name};
 use super::safetensors::Dtype;
 use super::shardset::{ALIGNMENT, Layout, SHARD_LIMIT, Slot, index_json, write_files};
 use super::{Progress, Summary};
@@ -19,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::quant::{self, Format, f16};
 use half::f16 as Half;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -35,7 +37,7 @@ pub const COPIED: [&str; 7] = [
 ];
 
 /// The folder of the Q-Former's tokenizer, which is copied too.
-const QFORMER_TOKENIZER: &str = "qformer_tokenizer";
+pub const QFORMER_TOKENIZER: &str = "qformer_tokenizer";
 
 /// How to convert.
 #[derive(Debug, Clone)]
@@ -60,7 +62,9 @@ impl ConvertOptions {
 
 /// Converts the checkpoint in `source` to a shard set in `out`.
 ///
-/// `progress` is called after every block; where it breaks, everything written is removed.
+/// `progress` is called after every block. Where it breaks, where the disk is full or the process
+/// is killed, the files that are complete stay in [`UNFINISHED`](super::output::UNFINISHED), and
+/// the same call continues after them; a call with other options or another source starts over.
 ///
 /// # Errors
 /// The checkpoint is invalid or a shard set already, `out` is not empty or cannot be written,
@@ -82,46 +86,107 @@ pub fn convert(
     }
     let plan = Plan::new(&folder, &options.recipe)?;
     let threads = match options.threads {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        0 => parallel::cores(),
         threads => threads,
     };
-    let mut output = OutputFolder::create(out, source, options.force)?;
-    let (mut done, mut scales) = (0, Vec::new());
-    let name =
-        |_, _, sha256: &str| format!("model-{}.safetensors", sha256.get(..16).unwrap_or(sha256));
     let limit = if options.limit == 0 { SHARD_LIMIT } else { options.limit };
     let layout = Layout { alignment: ALIGNMENT, limit };
-    let files = write_files(&mut output, layout, &plan.slots, name, |slot, write| {
-        let mut write = |bytes: &[u8]| {
-            write(bytes)?;
-            done += bytes.len() as u64;
-            match progress(&Progress { done, total: plan.bytes, name: &slot.name }) {
-                ControlFlow::Continue(()) => Ok(()),
-                ControlFlow::Break(()) => Err(Error::Cancelled),
-            }
-        };
-        match plan.storage.get(slot.name.as_str()) {
-            // A slot without a tensor of its own: the scales of the weight before it.
-            None => write(&std::mem::take(&mut scales)),
-            Some(storage) => {
-                let rows = Rows::of(&folder, folder.tensor(&slot.name)?)?;
-                rows.map_blocks(
-                    threads,
-                    |w, n| encode(w, n, *storage),
-                    |(bytes, more)| {
-                        scales.extend(more);
-                        write(&bytes)
-                    },
-                )
-            }
+    let key = key(&folder, layout, &plan)?;
+    let (mut output, start) = OutputFolder::resume(out, source, options.force, &key)?;
+    let first = first_slot(layout, &plan, &mut output);
+    let written =
+        write_weights(&folder, &plan, layout, threads, first, &mut output, &mut |name, done| {
+            progress(&Progress { done, total: plan.bytes, name, start })
+        });
+    let files = written.inspect_err(|error| {
+        if !matches!(error, Error::Cancelled | Error::Io { .. }) {
+            output.forget();
         }
     })?;
     copy_small_files(folder.path(), &mut output)?;
-    output.write("config.json", &with_quantization(&config, options.recipe.format())?)?;
+    output.write("config.json", &with_quantization(&config, &plan, options.recipe.format())?)?;
     output.write(INDEX_FILE, &index_json(&files, Some(&options.recipe.format().to_string()))?)?;
     let summary = Summary::new(&folder, &files, plan.storage.len());
     output.commit()?;
     Ok(summary)
+}
+
+/// What the bytes of all files depend on, as a hash.
+fn key(folder: &Folder, layout: Layout, plan: &Plan<'_>) -> Result<String> {
+    let mut hash = Sha256::new_with_prefix(env!("CARGO_PKG_VERSION"));
+    hash.update(folder.identity()?);
+    for run in layout.cut(&plan.slots) {
+        hash.update(layout.header(run)?);
+    }
+    Ok(hex(&hash.finalize()))
+}
+
+/// The slot at which the work begins, after those in complete files.
+fn first_slot(layout: Layout, plan: &Plan<'_>, output: &mut OutputFolder) -> usize {
+    let runs = layout.cut(&plan.slots);
+    // The scales of a very large weight are in the file after it, and known only once the weight
+    // was packed: then that file is made again.
+    let torn = |run: Option<&&[Slot]>| run.and_then(|run| run.first()).is_some_and(|s| s.follows);
+    let mut count = output.done().len().min(runs.len());
+    while count > 0 && torn(runs.get(count)) {
+        count -= 1;
+    }
+    output.truncate_done(count);
+    runs.iter().take(count).map(|run| run.len()).sum()
+}
+
+/// Packs and writes the slots from `first` on. `report` gets the name at work and the bytes there
+/// are by then.
+fn write_weights<'a>(
+    folder: &Folder,
+    plan: &'a Plan<'_>,
+    layout: Layout,
+    threads: usize,
+    first: usize,
+    output: &mut OutputFolder,
+    report: &mut dyn FnMut(&str, u64) -> ControlFlow<()>,
+) -> Result<Vec<(String, ShardInfo, &'a [Slot])>> {
+    let (before, slots) = plan.slots.split_at(first);
+    let tensors = slots
+        .iter()
+        .filter(|slot| plan.storage.contains_key(slot.name.as_str()))
+        .map(|slot| Rows::of(folder, folder.tensor(&slot.name)?))
+        .collect::<Result<Vec<_>>>()?;
+    let pieces = rows::pieces(&tensors);
+    let work = |piece: usize| {
+        let (tensor, block) = &pieces[piece];
+        let rows = &tensors[*tensor];
+        rows.map(block, |w, n| encode(w, n, plan.storage[rows.name]))
+    };
+    let name =
+        |_, _, sha256: &str| format!("model-{}.safetensors", sha256.get(..16).unwrap_or(sha256));
+    let (mut done, mut scales) = (before.iter().map(Slot::bytes).sum(), Vec::new());
+    let mut report = |name: &str, done| match report(name, done) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(()) => Err(Error::Cancelled),
+    };
+    report("", done)?;
+    parallel::in_order(threads, pieces.len(), work, |next| {
+        write_files(output, layout, &plan.slots, name, |slot, write| {
+            let mut write = |bytes: &[u8]| {
+                write(bytes)?;
+                done += bytes.len() as u64;
+                report(&slot.name, done)
+            };
+            if !plan.storage.contains_key(slot.name.as_str()) {
+                // A slot without a tensor of its own: the scales of the weight before it.
+                return write(&std::mem::take(&mut scales));
+            }
+            let mut left = slot.bytes();
+            while left > 0 {
+                let (bytes, more) = next()?;
+                left = left.saturating_sub(bytes.len() as u64);
+                scales.extend(more);
+                write(&bytes)?;
+            }
+            Ok(())
+        })
+    })
 }
 
 /// What is written, in order.
@@ -228,11 +293,22 @@ pub(super) fn copy_small_files(root: &Path, output: &mut OutputFolder) -> Result
     Ok(())
 }
 
-/// `config.json` with the format of the weights.
-fn with_quantization(config: &[u8], format: Format) -> Result<Vec<u8>> {
+/// `config.json` with the format of the matrices and the names of those in another one.
+fn with_quantization(config: &[u8], plan: &Plan<'_>, format: Format) -> Result<Vec<u8>> {
+    let other = |(name, storage): (&&str, &Storage)| match storage {
+        Storage::Matrix { format: other, .. } if *other != format => {
+            Some(((*name).to_owned(), Value::from(other.to_string())))
+        }
+        _ => None,
+    };
+    let exceptions: serde_json::Map<String, Value> =
+        plan.storage.iter().filter_map(other).collect();
     edit_config(config, |config| {
-        let value =
+        let mut value =
             serde_json::to_value(QuantizationConfig::new(format)).map_err(|e| json_error(&e))?;
+        if !exceptions.is_empty() {
+            value["exceptions"] = exceptions.into();
+        }
         config.insert("quantization_config".into(), value);
         Ok(())
     })

@@ -6,9 +6,11 @@
 use super::convert::{copy_small_files, edit_config};
 use super::folder::Folder;
 use super::index::INDEX_FILE;
+use super::journal::Start;
 use super::names::{self, PATCH};
 use super::output::OutputFolder;
-use super::rows::{Rows, scales_name};
+use super::parallel;
+use super::rows::{self, Rows, scales_name};
 use super::safetensors::Dtype;
 use super::shardset::{Layout, Slot, index_json, plain_name, write_files};
 use super::{Progress, Summary};
@@ -51,25 +53,33 @@ pub fn export(
     let mut output = OutputFolder::create(out, source, options.force)?;
     let limit = if options.limit == 0 { FILE_LIMIT } else { options.limit };
     let (mut done, total) = (0, slots.iter().map(Slot::bytes).sum());
-    let files = write_files(
-        &mut output,
-        Layout { alignment: 1, limit },
-        &slots,
-        plain_name,
-        |slot, write| {
-            let rows = Rows::of(&folder, folder.tensor(&slot.name)?)?;
-            let bytes =
-                |w: &[f32], _| Ok(w.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>());
-            rows.map_blocks(1, bytes, |bytes| {
+    let layout = Layout { alignment: 1, limit };
+    let tensors = slots
+        .iter()
+        .map(|slot| Rows::of(&folder, folder.tensor(&slot.name)?))
+        .collect::<Result<Vec<_>>>()?;
+    let pieces = rows::pieces(&tensors);
+    let work = |piece: usize| {
+        let (tensor, block) = &pieces[piece];
+        tensors[*tensor]
+            .map(block, |w, _| Ok(w.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>()))
+    };
+    let files = parallel::in_order(parallel::cores(), pieces.len(), work, |next| {
+        write_files(&mut output, layout, &slots, plain_name, |slot, write| {
+            let end = done + slot.bytes();
+            while done < end {
+                let bytes = next()?;
                 write(&bytes)?;
                 done += bytes.len() as u64;
-                match progress(&Progress { done, total, name: &slot.name }) {
-                    ControlFlow::Continue(()) => Ok(()),
-                    ControlFlow::Break(()) => Err(Error::Cancelled),
+                if progress(&Progress { done, total, name: &slot.name, start: Start::Fresh })
+                    .is_break()
+                {
+                    return Err(Error::Cancelled);
                 }
-            })
-        },
-    )?;
+            }
+            Ok(())
+        })
+    })?;
     copy_small_files(folder.path(), &mut output)?;
     output.write("config.json", &plain_config(&config)?)?;
     if files.len() > 1 {

@@ -1,23 +1,29 @@
 //! A checkpoint's folder on the disk: a plain Hugging Face checkpoint or a shard set.
 //!
-//! In: a path. Out: the tensors under their names here (see [`names`]), as
-//! slices of files mapped into memory, and the small files beside them. Fillers and aliases
-//! are skipped; the shards of a set are checked against their SHA-256 before their tensors
-//! are handed out.
+//! In: a path. Out: the tensors under their names here (see [`names`]), read when they are asked
+//! for, and the small files beside them. Fillers and aliases are skipped; the shards of a set
+//! are checked against their SHA-256 before their tensors are handed out.
+//!
+//! Files are read at positions, not mapped: pages of a map that were touched count as resident,
+//! which for a whole checkpoint means its size.
 
 use super::index::{INDEX_FILE, Index, ShardInfo};
 use super::names;
 use super::safetensors::{Dtype, Header, TensorInfo};
 use crate::error::{Error, Result};
-use memmap2::Mmap;
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// Longest small file (configuration, tokenizer) that is read.
 pub const MAX_SMALL_FILE: u64 = 256 << 20;
 
-/// A tensor in a mapped file.
+/// Bytes that are read at a time to compute a hash.
+const PIECE: usize = 1 << 20;
+
+/// A tensor in an open file.
 #[derive(Debug, Clone, Copy)]
 pub struct TensorView<'a> {
     /// Its name here.
@@ -26,8 +32,39 @@ pub struct TensorView<'a> {
     pub dtype: Dtype,
     /// Sizes of its dimensions, outermost first.
     pub shape: &'a [usize],
-    /// Its elements, little-endian, row-major.
-    pub bytes: &'a [u8],
+    file: &'a OpenFile,
+    range: &'a Range<usize>,
+}
+
+impl TensorView<'_> {
+    /// Bytes of its elements.
+    #[must_use]
+    pub fn byte_len(&self) -> usize {
+        self.range.len()
+    }
+
+    /// All its elements, little-endian, row-major.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn read(&self) -> Result<Vec<u8>> {
+        self.read_range(0..self.byte_len())
+    }
+
+    /// Some bytes of its elements.
+    ///
+    /// # Errors
+    /// The tensor does not have these bytes, or the file cannot be read.
+    pub fn read_range(&self, range: Range<usize>) -> Result<Vec<u8>> {
+        if range.start > range.end || range.end > self.byte_len() {
+            let reason = format!("{} has no bytes {range:?}", self.name);
+            return Err(Error::Internal { reason });
+        }
+        let mut bytes = vec![0; range.len()];
+        let start = self.file.header.data_start + self.range.start + range.start;
+        self.file.read_at(&mut bytes, start as u64)?;
+        Ok(bytes)
+    }
 }
 
 /// An open checkpoint.
@@ -35,15 +72,17 @@ pub struct TensorView<'a> {
 pub struct Folder {
     root: PathBuf,
     index: Option<Index>,
-    files: Vec<MappedFile>,
+    files: Vec<OpenFile>,
     /// Name here to (file, tensor in its header).
     by_name: BTreeMap<String, (usize, usize)>,
 }
 
 #[derive(Debug)]
-struct MappedFile {
+struct OpenFile {
     name: String,
-    map: Mmap,
+    path: PathBuf,
+    file: File,
+    length: u64,
     header: Header,
 }
 
@@ -65,7 +104,7 @@ impl Folder {
         let names = index.as_ref().map_or_else(|| vec![single], Index::files);
         let mut files = Vec::new();
         for name in names {
-            files.push(MappedFile::open(
+            files.push(OpenFile::open(
                 &root,
                 name,
                 index.as_ref().and_then(|index| index.shard(name)),
@@ -141,7 +180,7 @@ impl Folder {
         let (key, &(file, tensor)) = self.by_name.get_key_value(name).ok_or_else(missing)?;
         self.files
             .get(file)
-            .and_then(|f| f.view(key, f.header.tensors.get(tensor)?))
+            .and_then(|f| Some(f.view(key, f.header.tensors.get(tensor)?)))
             .ok_or_else(missing)
     }
 
@@ -149,7 +188,7 @@ impl Folder {
     pub fn tensors(&self) -> impl Iterator<Item = TensorView<'_>> {
         self.by_name.iter().filter_map(|(name, &(file, tensor))| {
             let file = self.files.get(file)?;
-            file.view(name, file.header.tensors.get(tensor)?)
+            Some(file.view(name, file.header.tensors.get(tensor)?))
         })
     }
 
@@ -167,13 +206,27 @@ impl Folder {
                     names::canonical(&info.name).and_then(|name| self.by_name.get_key_value(name));
                 if let Some((name, &at)) = name
                     && at == (number, place)
-                    && let Some(view) = file.view(name, info)
                 {
-                    f(view)?;
+                    f(file.view(name, info))?;
                 }
             }
         }
         Ok(())
+    }
+
+    /// A text that changes when a file of weights is replaced: names, lengths, times and headers.
+    ///
+    /// # Errors
+    /// The system does not tell.
+    pub fn identity(&self) -> Result<String> {
+        let mut text = String::new();
+        for OpenFile { name, path, file, length, header } in &self.files {
+            let modified = file.metadata().and_then(|m| m.modified());
+            let modified = modified.map_err(|e| Error::io(path, e))?;
+            let since = modified.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+            text += &format!("{name} {length} {} {:?}\n", since.as_nanos(), header.tensors);
+        }
+        Ok(text)
     }
 
     /// Checks all shards against their SHA-256; does nothing for a checkpoint without them.
@@ -184,41 +237,70 @@ impl Folder {
         self.files.iter().try_for_each(|file| self.check_hash(file))
     }
 
-    fn check_hash(&self, file: &MappedFile) -> Result<()> {
+    fn check_hash(&self, file: &OpenFile) -> Result<()> {
         match self.index.as_ref().and_then(|index| index.shard(&file.name)) {
-            Some(info) => info.check(&file.name, &file.map),
+            Some(info) => info.check_hash(&file.name, file.hash()?),
             None => Ok(()),
         }
     }
 }
 
-impl MappedFile {
+impl OpenFile {
     fn open(root: &Path, name: &str, promised: Option<&ShardInfo>) -> Result<Self> {
         let path = root.join(name);
         let file = File::open(&path).map_err(|e| Error::io(&path, e))?;
         let length = file.metadata().map_err(|e| Error::io(&path, e))?.len();
         promised.map_or(Ok(()), |info| info.check_length(name, length))?;
-        if length < 8 {
-            let reason = format!("it has {length} bytes");
-            return Err(Error::CheckpointHeader { file: name.into(), reason });
-        }
-        // SAFETY: the map is only ever read as bytes, and every value read from it is
-        // checked. A file that another program cuts short meanwhile ends this process with
-        // SIGBUS, as for every reader that maps its input; no memory is corrupted.
-        let map = unsafe { Mmap::map(&file) }.map_err(|e| Error::io(&path, e))?;
-        let header = Header::parse(name, &map, map.len() as u64)?;
-        Ok(Self { name: name.into(), map, header })
+        let read = |count: u64| {
+            let mut bytes = vec![0; usize::try_from(count.min(length)).unwrap_or(usize::MAX)];
+            read_exact_at(&file, &mut bytes, 0).map(|()| bytes).map_err(|e| Error::io(&path, e))
+        };
+        let span = Header::span(name, &read(8)?)?;
+        let header = Header::parse(name, &read(span as u64)?, length)?;
+        Ok(Self { name: name.into(), path, file, length, header })
     }
 
-    fn view<'a>(&'a self, name: &'a str, info: &'a TensorInfo) -> Option<TensorView<'a>> {
-        let data = self.map.get(self.header.data_start..)?;
-        let bytes = data.get(info.range.clone())?;
-        Some(TensorView { name, dtype: info.dtype, shape: &info.shape, bytes })
+    fn view<'a>(&'a self, name: &'a str, info: &'a TensorInfo) -> TensorView<'a> {
+        let TensorInfo { dtype, shape, range, .. } = info;
+        TensorView { name, dtype: *dtype, shape, file: self, range }
+    }
+
+    fn read_at(&self, bytes: &mut [u8], start: u64) -> Result<()> {
+        read_exact_at(&self.file, bytes, start).map_err(|e| Error::io(&self.path, e))
+    }
+
+    /// SHA-256 of the file.
+    fn hash(&self) -> Result<Sha256> {
+        let (mut hash, mut piece) = (Sha256::new(), vec![0; PIECE]);
+        let mut start = 0;
+        while start < self.length {
+            let piece = &mut piece[..PIECE.min((self.length - start) as usize)];
+            self.read_at(piece, start)?;
+            hash.update(&*piece);
+            start += piece.len() as u64;
+        }
+        Ok(hash)
     }
 }
 
+#[cfg(unix)]
+fn read_exact_at(file: &File, bytes: &mut [u8], start: u64) -> std::io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, bytes, start)
+}
+
+#[cfg(windows)]
+fn read_exact_at(file: &File, mut bytes: &mut [u8], mut start: u64) -> std::io::Result<()> {
+    while !bytes.is_empty() {
+        match std::os::windows::fs::FileExt::seek_read(file, bytes, start)? {
+            0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+            count => (bytes, start) = (&mut bytes[count..], start + count as u64),
+        }
+    }
+    Ok(())
+}
+
 /// Finds every tensor's place. A name of an alias counts only where the name itself is absent.
-fn locate(files: &[MappedFile], index: Option<&Index>) -> Result<BTreeMap<String, (usize, usize)>> {
+fn locate(files: &[OpenFile], index: Option<&Index>) -> Result<BTreeMap<String, (usize, usize)>> {
     let invalid = |reason: String| Error::IndexInvalid { file: INDEX_FILE.into(), reason };
     let mut own: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
     for (number, file) in files.iter().enumerate() {

@@ -68,11 +68,11 @@ pub fn inspect(path: &Path) -> Result<Table> {
     let mut parts: BTreeMap<Part, BTreeMap<String, Share>> = BTreeMap::new();
     for tensor in folder.tensors().filter(|t| !scales.contains(t.name)) {
         let rows = Rows::of(&folder, tensor)?;
-        let mut bytes = tensor.bytes.len();
+        let mut bytes = tensor.byte_len();
         let mut format = tensor.dtype.name().to_ascii_lowercase();
         if let Some(packing) = rows.packing() {
             format = packing.to_string();
-            bytes += folder.tensor(&scales_name(tensor.name))?.bytes.len();
+            bytes += folder.tensor(&scales_name(tensor.name))?.byte_len();
         }
         let share =
             parts.entry(Part::of(tensor.name)).or_default().entry(format.clone()).or_default();

@@ -4,11 +4,13 @@
 //! - [`index`]: `model.safetensors.index.json`, and the lengths and hashes of a shard set.
 //! - [`names`]: the names that a checkpoint's tensors have here, and the parts they belong to.
 //! - [`store`]: the tensors on the device, waiting for the models.
-//! - [`folder`]: a folder of either kind on the disk, mapped into memory (native).
+//! - [`folder`]: a folder of either kind on the disk (native).
+//! - [`hub`]: downloads the files of a repository on a hub (native).
 //! - [`rows`]: the rows of a weight as f32, whatever its format (native).
 //! - [`recipe`]: which tensor is stored in which format (native).
-//! - [`shardset`] and [`output`]: write safetensors files with aligned tensors, whole or not
-//!   at all (native).
+//! - [`parallel`]: work on several threads, results in order (native).
+//! - [`shardset`], [`output`] and [`journal`]: write safetensors files with aligned tensors, whole
+//!   or not at all, and continue where a run was interrupted (native).
 //! - [`layout`]: the names and shapes that a configuration implies (native).
 //! - [`mod@convert`], [`mod@export`], [`mod@inspect`], [`mod@synth`]: what the command line does (native).
 
@@ -24,11 +26,17 @@ pub mod export;
 #[cfg(not(target_family = "wasm"))]
 pub mod folder;
 #[cfg(not(target_family = "wasm"))]
+pub mod hub;
+#[cfg(not(target_family = "wasm"))]
 pub mod inspect;
+#[cfg(not(target_family = "wasm"))]
+pub mod journal;
 #[cfg(not(target_family = "wasm"))]
 pub mod layout;
 #[cfg(not(target_family = "wasm"))]
 pub mod output;
+#[cfg(not(target_family = "wasm"))]
+pub mod parallel;
 #[cfg(not(target_family = "wasm"))]
 pub mod recipe;
 #[cfg(not(target_family = "wasm"))]
@@ -50,10 +58,12 @@ pub use {
     export::{ExportOptions, export},
     folder::{Folder, TensorView},
     inspect::inspect,
+    journal::Start,
     recipe::Recipe,
 };
 
 /// What a long conversion reports after every block of work.
+#[cfg(not(target_family = "wasm"))]
 #[derive(Debug, Clone, Copy)]
 pub struct Progress<'a> {
     /// Bytes of tensor data written so far.
@@ -62,6 +72,8 @@ pub struct Progress<'a> {
     pub total: u64,
     /// The tensor at work.
     pub name: &'a str,
+    /// Whether the work of an earlier run is continued.
+    pub start: Start,
 }
 
 /// What a conversion did.

@@ -2,11 +2,15 @@
 //!
 //! In: a tensor's name and shape. Out: [`Storage`]. Vectors, tokens and positions stay f32;
 //! the matrices of products and embeddings take the format that was asked for, or another one
-//! where a rule says so; rows that cannot be packed become f16.
+//! where a rule says so; rows that cannot be packed become f16. Which matrices are worth more
+//! than four bits was measured: see `docs/recipe.md`.
 
 use super::names::PATCH;
 use crate::error::{Error, Result};
 use crate::quant::Format;
+
+/// The matrices that [`Recipe::standard`] keeps in 8 bits in a 4-bit set.
+const STANDARD_Q8: [&str; 2] = ["qformer.*", "vision_model.encoder.layers.0.*"];
 
 /// How a tensor is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +39,8 @@ pub struct Recipe {
 struct Rule {
     pattern: String,
     format: Format,
+    /// Whether the user asked for it, and is told where it matches nothing.
+    asked: bool,
 }
 
 impl Recipe {
@@ -42,6 +48,18 @@ impl Recipe {
     #[must_use]
     pub fn new(format: Format) -> Self {
         Self { format, rules: Vec::new() }
+    }
+
+    /// All matrices in `format`; for [`Format::Q4`] without those where four bits cost the most.
+    #[must_use]
+    pub fn standard(format: Format) -> Self {
+        let rule =
+            |pattern: &str| Rule { pattern: pattern.into(), format: Format::Q8, asked: false };
+        let rules = match format {
+            Format::Q4 => STANDARD_Q8.into_iter().map(rule).collect(),
+            _ => Vec::new(),
+        };
+        Self { format, rules }
     }
 
     /// The format of the matrices without a rule of their own.
@@ -61,13 +79,14 @@ impl Recipe {
             option: "keep".into(),
             reason: format!("{text:?} is not of the form PATTERN=FORMAT"),
         })?;
-        self.rules.push(Rule { pattern: pattern.into(), format: format.parse()? });
+        self.rules.push(Rule { pattern: pattern.into(), format: format.parse()?, asked: true });
         Ok(self)
     }
 
     /// The patterns that match none of `matrices`: most likely a slip of the pen.
     pub fn idle_rules<'a>(&'a self, matrices: &'a [&str]) -> impl Iterator<Item = &'a str> {
-        let idle = |rule: &&Rule| !matrices.iter().any(|name| glob(&rule.pattern, name));
+        let idle =
+            |rule: &&Rule| rule.asked && !matrices.iter().any(|name| glob(&rule.pattern, name));
         self.rules.iter().filter(idle).map(|rule| rule.pattern.as_str())
     }
 
@@ -174,6 +193,22 @@ mod tests {
                 Recipe::new(Format::Q4).with_rule(bad).unwrap_err().code(),
                 "option-invalid"
             );
+        }
+    }
+
+    #[test]
+    fn the_standard_recipe_can_be_taken_back() {
+        let name = "qformer.encoder.layer.0.attention.attention.query.weight";
+        let standard = Recipe::standard(Format::Q4);
+        let q = |recipe: &Recipe| match recipe.storage(name, &[4, 64]) {
+            Storage::Matrix { format, .. } => format,
+            Storage::Plain => panic!("{name}"),
+        };
+        assert_eq!(q(&standard), Format::Q8);
+        assert_eq!(standard.idle_rules(&[]).count(), 0);
+        assert_eq!(q(&standard.with_rule("*=q4").unwrap()), Format::Q4);
+        for format in [Format::Q8, Format::F16, Format::F32] {
+            assert_eq!(Recipe::standard(format), Recipe::new(format));
         }
     }
 

@@ -1,8 +1,7 @@
 //! The rows of any stored weight as f32, a block at a time.
 //!
 //! In: a tensor of an open folder, in any format. Out: `[rows, k]` f32 values: exact for
-//! floating-point tensors, unpacked for packed ones. Several threads work on neighbouring
-//! blocks; what they yield comes in order, so results do not depend on their number.
+//! floating-point tensors, unpacked for packed ones. Several threads may read at once.
 
 use super::folder::{Folder, TensorView};
 use super::safetensors::Dtype;
@@ -10,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::quant::{self, Format, Packed, f16};
 use std::ops::Range;
 
-/// Weights that a thread takes at a time: bounds the memory.
+/// Weights in a block: bounds the memory.
 const BLOCK: usize = 1 << 18;
 
 /// A tensor seen as rows.
@@ -27,8 +26,8 @@ pub struct Rows<'a> {
 
 #[derive(Debug, Clone, Copy)]
 enum Source<'a> {
-    Floats(Dtype, &'a [u8]),
-    Packed { format: Format, words: &'a [u8], scales: &'a [u8] },
+    Floats(TensorView<'a>),
+    Packed { format: Format, words: TensorView<'a>, scales: TensorView<'a> },
 }
 
 impl<'a> Rows<'a> {
@@ -37,7 +36,7 @@ impl<'a> Rows<'a> {
     /// # Errors
     /// The tensor holds no weights, or words and scales do not belong together.
     pub fn of(folder: &'a Folder, tensor: TensorView<'a>) -> Result<Self> {
-        let TensorView { name, dtype, shape, bytes } = tensor;
+        let TensorView { name, dtype, shape, .. } = tensor;
         if dtype == Dtype::U32 {
             let beside = folder.tensor(&scales_name(name))?;
             let format =
@@ -49,7 +48,7 @@ impl<'a> Rows<'a> {
                     found: format!("{shape:?} with {} {:?}", beside.dtype, beside.shape),
                 });
             };
-            let source = Source::Packed { format, words: bytes, scales: beside.bytes };
+            let source = Source::Packed { format, words: tensor, scales: beside };
             return Ok(Self { name, n, k: groups * quant::GROUP, source });
         }
         if !matches!(dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16) {
@@ -63,7 +62,7 @@ impl<'a> Rows<'a> {
             [n, ref rest @ ..] if !rest.is_empty() => (n, rest.iter().product()),
             _ => (1, shape.iter().product()),
         };
-        Ok(Self { name, n, k, source: Source::Floats(dtype, bytes) })
+        Ok(Self { name, n, k, source: Source::Floats(tensor) })
     }
 
     /// The format of a packed tensor.
@@ -78,20 +77,20 @@ impl<'a> Rows<'a> {
     /// Some rows as f32, `[rows.len(), k]`.
     ///
     /// # Errors
-    /// The rows do not exist.
+    /// The rows do not exist, or the file cannot be read.
     pub fn read(&self, rows: Range<usize>) -> Result<Vec<f32>> {
         let count = rows.len();
-        let slice = |bytes: &'a [u8], row: usize| {
-            let range = rows.start.checked_mul(row)?..rows.end.checked_mul(row)?;
-            bytes.get(range)
-        };
         let none = || Error::Internal { reason: format!("{} has no rows {rows:?}", self.name) };
-        match self.source {
-            Source::Floats(dtype, bytes) => {
-                let bytes = slice(bytes, self.k * dtype.size()).ok_or_else(none)?;
-                Ok(match dtype {
-                    Dtype::F16 => f16::widen(bytes).collect(),
-                    Dtype::BF16 => f16::widen_bf16(bytes).collect(),
+        let read = |tensor: &TensorView<'_>, row: usize| {
+            let range = || Some(rows.start.checked_mul(row)?..rows.end.checked_mul(row)?);
+            tensor.read_range(range().ok_or_else(none)?)
+        };
+        match &self.source {
+            Source::Floats(tensor) => {
+                let bytes = read(tensor, self.k * tensor.dtype.size())?;
+                Ok(match tensor.dtype {
+                    Dtype::F16 => f16::widen(&bytes).collect(),
+                    Dtype::BF16 => f16::widen_bf16(&bytes).collect(),
                     _ => bytes
                         .chunks_exact(4)
                         .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
@@ -100,58 +99,42 @@ impl<'a> Rows<'a> {
             }
             Source::Packed { format, words, scales } => {
                 let per_word = format.weights_per_word().ok_or_else(none)?;
-                let words = slice(words, self.k / per_word * 4).ok_or_else(none)?;
-                let scales = slice(scales, self.k / quant::GROUP * 2).ok_or_else(none)?;
                 let packed = Packed {
-                    words: words
+                    words: read(words, self.k / per_word * 4)?
                         .chunks_exact(4)
                         .map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]))
                         .collect(),
-                    scales: scales
+                    scales: read(scales, self.k / quant::GROUP * 2)?
                         .chunks_exact(2)
                         .map(|b| half::f16::from_le_bytes([b[0], b[1]]))
                         .collect(),
                 };
-                quant::dequantize(format, &packed, count, self.k)
+                quant::dequantize(*format, &packed, count, self.k)
             }
         }
     }
 
-    /// Passes all rows through `work`, on up to `threads` threads, and its results in order to
-    /// `sink`. `work` gets the values and the number of rows.
-    ///
-    /// # Errors
-    /// What `work` or `sink` returns.
-    pub fn map_blocks<T: Send>(
-        &self,
-        threads: usize,
-        work: impl Fn(&[f32], usize) -> Result<T> + Sync,
-        mut sink: impl FnMut(T) -> Result<()>,
-    ) -> Result<()> {
+    /// All rows in order, cut into blocks of about a megabyte of f32.
+    #[must_use]
+    pub fn blocks(&self) -> Vec<Range<usize>> {
         if self.k == 0 {
-            return Ok(());
+            return Vec::new();
         }
         let step = (BLOCK / self.k).max(1);
-        let block = |start: usize| -> Result<T> {
-            let rows = start..self.n.min(start.saturating_add(step));
-            work(&self.read(rows.clone())?, rows.len()).map_err(|e| self.locate(e, start))
-        };
-        let starts: Vec<usize> = (0..self.n).step_by(step).collect();
-        for group in starts.chunks(threads.max(1)) {
-            let (Some((&first, others)), block) = (group.split_first(), &block) else {
-                continue;
-            };
-            let results: Vec<Result<T>> = std::thread::scope(|scope| {
-                let handles: Vec<_> =
-                    others.iter().map(|&start| scope.spawn(move || block(start))).collect();
-                let panicked = |_| Err(Error::Internal { reason: "a thread panicked".into() });
-                let mut results = vec![block(first)];
-                results.extend(handles.into_iter().map(|h| h.join().unwrap_or_else(panicked)));
-                results
-            });
-            results.into_iter().try_for_each(|result| sink(result?))?;
-        }
-        Ok(())
+        (0..self.n).step_by(step).map(|start| start..self.n.min(start + step)).collect()
+    }
+
+    /// Reads a block and works on its values.
+    ///
+    /// # Errors
+    /// The block cannot be read, or what `work` returns, with the tensor's name and the place.
+    pub fn map<T>(
+        &self,
+        block: &Range<usize>,
+        work: impl FnOnce(&[f32], usize) -> Result<T>,
+    ) -> Result<T> {
+        let values = self.read(block.clone())?;
+        work(&values, block.len()).map_err(|e| self.locate(e, block.start))
     }
 
     /// Says of a value that cannot be stored where it is.
@@ -164,6 +147,16 @@ impl<'a> Rows<'a> {
             other => other,
         }
     }
+}
+
+/// The blocks of several tensors in order, each with its tensor's place in the list: the pieces
+/// that threads work on.
+#[must_use]
+pub fn pieces(tensors: &[Rows<'_>]) -> Vec<(usize, Range<usize>)> {
+    let blocks = |(at, rows): (usize, &Rows<'_>)| {
+        rows.blocks().into_iter().map(move |block| (at, block)).collect::<Vec<_>>()
+    };
+    tensors.iter().enumerate().flat_map(blocks).collect()
 }
 
 /// `X.scales` for `X.weight`.

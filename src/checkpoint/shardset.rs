@@ -82,7 +82,10 @@ impl Layout {
     }
 
     /// The bytes before the data: length and header, padded so that the data is aligned.
-    fn header(&self, slots: &[Slot]) -> Result<Vec<u8>> {
+    ///
+    /// # Errors
+    /// The JSON cannot be made.
+    pub fn header(&self, slots: &[Slot]) -> Result<Vec<u8>> {
         let mut entries = vec![("__metadata__".to_owned(), Entry::Metadata)];
         let mut end = 0u64;
         for slot in slots {
@@ -106,7 +109,8 @@ impl Layout {
 
 /// Writes `slots` to files of `out`. `fill` is called for every slot in order and passes its
 /// bytes on in pieces; `name` gives a file its name, from its number, the number of all files
-/// and its hash. Returns the files with the slots in each.
+/// and its hash. Files that an earlier run completed are left out. Returns all files with the
+/// slots in each.
 ///
 /// # Errors
 /// A file cannot be written, `fill` fails, or passes on another number of bytes.
@@ -121,6 +125,12 @@ pub fn write_files<'a>(
     let mut written = Vec::new();
     for (number, run) in runs.iter().copied().enumerate() {
         let path = out.add();
+        if let Some(info) = out.done().get(number).cloned() {
+            let name = name(number, runs.len(), &info.sha256);
+            out.name(name.clone());
+            written.push((name, info, run));
+            continue;
+        }
         let io = |e| Error::io(&path, e);
         let mut file = HashedFile {
             file: BufWriter::new(File::create(&path).map_err(io)?),
@@ -148,6 +158,7 @@ pub fn write_files<'a>(
         let info = ShardInfo { bytes: file.bytes, sha256: hex(&file.hash.finalize()) };
         let name = name(number, runs.len(), &info.sha256);
         out.name(name.clone());
+        out.complete(&info)?;
         written.push((name, info, run));
     }
     Ok(written)

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::convert::copy_small_files;
 use super::index::INDEX_FILE;
+use super::journal::Start;
 use super::layout;
 use super::output::OutputFolder;
 use super::safetensors::Dtype;
@@ -143,7 +144,9 @@ pub fn synth(
                 let bytes = weights.bytes(first, BLOCK.min(count - first), dtype);
                 write(&bytes)?;
                 done += bytes.len() as u64;
-                if progress(&Progress { done, total, name: &slot.name }).is_break() {
+                if progress(&Progress { done, total, name: &slot.name, start: Start::Fresh })
+                    .is_break()
+                {
                     return Err(Error::Cancelled);
                 }
             }
@@ -329,7 +332,7 @@ mod tests {
     fn the_same_seed_gives_the_same_bytes() {
         let read = |folder: &tempfile::TempDir, name: &str| {
             let folder = Folder::open(folder.path()).unwrap();
-            folder.tensor(name).unwrap().bytes.to_vec()
+            folder.tensor(name).unwrap().read().unwrap()
         };
         let (first, summary) = make(&small());
         assert!(summary.files > 1);

@@ -4,6 +4,7 @@
 
 mod damage;
 mod fixture;
+mod resume;
 
 use super::names::{PATCH, SHARED};
 use super::*;
@@ -123,7 +124,7 @@ fn nothing_is_left_of_what_was_cancelled() {
     let mut calls = 0;
     let mut stop = |_: &Progress<'_>| {
         calls += 1;
-        if calls == 5 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if calls == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
     let options = ConvertOptions::new(Format::Q4);
     assert_eq!(code(convert(&t.join("a"), &t.join("set"), &options, &mut stop)), "cancelled");

@@ -39,11 +39,28 @@ pub fn quantize(w: &[f32], n: usize, k: usize) -> Result<Packed> {
 /// As for [`quantize`].
 pub fn quantize_with(w: &[f32], n: usize, k: usize, choice: ScaleChoice) -> Result<Packed> {
     check_weights(w.len(), n, k)?;
-    let mut packed = Packed {
-        words: Vec::with_capacity(w.len() / PER_WORD),
-        scales: Vec::with_capacity(w.len() / GROUP),
-    };
     let (groups, _) = w.as_chunks::<GROUP>();
+    #[cfg(target_arch = "x86_64")]
+    if std::is_x86_feature_detected!("avx2") {
+        // SAFETY: the processor has AVX2.
+        return unsafe { pack_avx2(groups, k, choice) };
+    }
+    pack(groups, k, choice)
+}
+
+/// [`pack`], compiled for wider registers: the same operations, so the same bits.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn pack_avx2(groups: &[[f32; GROUP]], k: usize, choice: ScaleChoice) -> Result<Packed> {
+    pack(groups, k, choice)
+}
+
+#[inline(always)]
+fn pack(groups: &[[f32; GROUP]], k: usize, choice: ScaleChoice) -> Result<Packed> {
+    let mut packed = Packed {
+        words: Vec::with_capacity(groups.len() * GROUP / PER_WORD),
+        scales: Vec::with_capacity(groups.len()),
+    };
     for (at, group) in groups.iter().enumerate() {
         let plain =
             largest(group).map(|m| (m, f16::from_f32(m / 7.0))).filter(|(_, s)| s.is_finite());
@@ -64,18 +81,17 @@ pub fn quantize_with(w: &[f32], n: usize, k: usize, choice: ScaleChoice) -> Resu
 }
 
 /// The candidate with the least squared error; `plain` where none beats it.
+#[inline(always)]
 fn search(group: &[f32; GROUP], largest: f32, plain: f16) -> f16 {
     let mut best = (squared_error(group, plain.to_f32()), plain);
-    let mut consider = |scale: f16| {
-        let error = squared_error(group, scale.to_f32());
-        if error < best.0 {
-            best = (error, scale);
-        }
-    };
     for divisor in DIVISORS {
-        let scale = f16::from_f32(largest / divisor);
-        consider(scale);
-        consider(-scale);
+        let positive = f16::from_f32(largest / divisor);
+        for scale in [positive, -positive] {
+            let error = squared_error(group, scale.to_f32());
+            if error < best.0 {
+                best = (error, scale);
+            }
+        }
     }
     // The best scale for the integers that the winner gives, and once more for theirs.
     for _ in 0..2 {
@@ -98,18 +114,28 @@ fn search(group: &[f32; GROUP], largest: f32, plain: f16) -> f16 {
 /// The integers -8..=7, as floats, that lie nearest to the weights for a scale.
 #[inline(always)]
 fn integers(group: &[f32; GROUP], scale: f32) -> [f32; GROUP] {
-    let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
-    group.map(|w| nearest((w * inverse).clamp(-8.0, 7.0)))
+    let inverse = inverse(scale);
+    group.map(|w| integer(w, inverse))
+}
+
+#[inline(always)]
+fn inverse(scale: f32) -> f32 {
+    if scale == 0.0 { 0.0 } else { 1.0 / scale }
+}
+
+#[inline(always)]
+fn integer(w: f32, inverse: f32) -> f32 {
+    nearest((w * inverse).clamp(-8.0, 7.0))
 }
 
 /// Sum of squared differences that a scale leaves.
 #[inline(always)]
 fn squared_error(group: &[f32; GROUP], scale: f32) -> f32 {
     const LANES: usize = 8;
-    let q = integers(group, scale);
+    let inverse = inverse(scale);
     let mut sums = [0.0f32; LANES];
     for i in 0..GROUP {
-        let d = q[i] * scale - group[i];
+        let d = integer(group[i], inverse) * scale - group[i];
         sums[i % LANES] += d * d;
     }
     sums.iter().sum()
@@ -185,6 +211,13 @@ mod tests {
         let packed = quantize(&w, 1, 32).unwrap();
         assert_eq!(packed.scales, [f16::NEG_ONE]);
         assert_eq!(dequantize(&packed.words, &packed.scales, 1, 32).unwrap(), w);
+    }
+
+    #[test]
+    fn every_processor_gives_the_same_bits() {
+        let w = Normal::new(3).take(1 << 16);
+        let portable = pack(w.as_chunks().0, 256, ScaleChoice::Search).unwrap();
+        assert_eq!(quantize(&w, 256, 256).unwrap(), portable);
     }
 
     #[test]

@@ -1,23 +1,33 @@
 //! `instructblip convert`: a Hugging Face checkpoint to a shard set.
 
-use super::progress::Bar;
+use super::progress::{Bar, bytes_bar};
 use instructblip_web::Error;
+use instructblip_web::checkpoint::hub::{Hub, is_repository};
+use instructblip_web::checkpoint::output::UNFINISHED;
 use instructblip_web::checkpoint::{ConvertOptions, Recipe, convert};
 use instructblip_web::quant::Format;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Pack a Hugging Face checkpoint into shards that the page streams.
+///
+/// Interrupted, by Ctrl-C or otherwise, the same command continues where it was.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Folder of the checkpoint, as transformers saves it.
+    /// Folder of the checkpoint, as transformers saves it; or OWNER/NAME of a repository on the
+    /// Hugging Face hub, which is downloaded to its cache first. HF_ENDPOINT, HF_TOKEN and
+    /// HF_HOME are honoured.
     source: PathBuf,
     /// Folder for the shard set, empty or new.
     out: PathBuf,
-    /// Format of the matrices: q4, q8, f16 or f32.
+    /// Branch, tag or commit of the repository.
+    #[arg(long, default_value = "main")]
+    revision: String,
+    /// Format of the matrices: q4 (with the few in q8 for which that was measured to pay), q8,
+    /// f16 or f32.
     #[arg(long = "quant", value_name = "FORMAT", default_value = "q4")]
     format: Format,
     /// Store the matrices whose names match in another format; `*` stands for anything.
-    /// May be given several times; the last one that matches counts.
+    /// May be given several times; the last one that matches counts. `*=q4` is q4 throughout.
     #[arg(long, value_name = "PATTERN=FORMAT")]
     keep: Vec<String>,
     /// Replace the checkpoint in OUT.
@@ -36,7 +46,7 @@ pub struct Args {
 /// # Errors
 /// Those of `convert`.
 pub fn run(args: Args) -> Result<(), Error> {
-    let mut recipe = Recipe::new(args.format);
+    let mut recipe = Recipe::standard(args.format);
     for rule in &args.keep {
         recipe = recipe.with_rule(rule)?;
     }
@@ -46,8 +56,38 @@ pub fn run(args: Args) -> Result<(), Error> {
         threads: args.threads,
         limit: args.shard_mib << 20,
     };
+    let source = match args.source.to_str() {
+        Some(name) if !args.source.exists() && is_repository(name) => {
+            download(name, &args.revision)?
+        }
+        _ => args.source,
+    };
     let bar = Bar::new();
-    let summary = convert(&args.source, &args.out, &options, &mut |progress| bar.show(progress))?;
+    let summary = convert(&source, &args.out, &options, &mut |progress| bar.show(progress))
+        .inspect_err(|_| say_what_stays(&args.out))?;
     bar.finish(&args.out, &summary);
     Ok(())
+}
+
+/// Downloads a repository with a progress bar. Ctrl-C ends the process; what has arrived stays
+/// in the cache.
+fn download(repository: &str, revision: &str) -> Result<PathBuf, Error> {
+    let bar = bytes_bar("downloading ");
+    let folder = Hub::from_env()?.fetch(repository, revision, &mut |done, total| {
+        bar.set_length(total);
+        bar.set_position(done);
+    })?;
+    bar.finish_and_clear();
+    eprintln!("{repository} at {revision}: {}", folder.display());
+    Ok(folder)
+}
+
+fn say_what_stays(out: &Path) {
+    let folder = out.join(UNFINISHED);
+    if folder.exists() {
+        eprintln!(
+            "The files that are complete stay in {}: the same command continues after them.",
+            folder.display()
+        );
+    }
 }

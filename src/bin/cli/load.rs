@@ -43,7 +43,7 @@ pub fn session(folder: &Path, device: &Device) -> Result<Session> {
     let style = ProgressStyle::with_template(
         "loading {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}",
     );
-    let bar = ProgressBar::new(folder.tensors().map(|tensor| tensor.bytes.len() as u64).sum())
+    let bar = ProgressBar::new(folder.tensors().map(|tensor| tensor.byte_len() as u64).sum())
         .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     let session = Session::open(&folder, device, |bytes| bar.inc(bytes));
     bar.finish_and_clear();
