@@ -128,9 +128,10 @@ async function main() {
             coldOverPlain: cold.seconds / plainSeconds,
             cachedOverPlain: cached.seconds / plainSeconds,
             peakWasmMiB: Math.max(memory.wasm, cached.memory.wasm) / MIB,
+            // V8's heaps, the array buffers besides (without wasm memory), and the peak of both.
             peakJsHeapMiB: Math.max(cold.heap.heap, cached.heap.heap) / MIB,
-            // Array buffers, wasm memory among them.
-            peakBackingStoresMiB: Math.max(cold.heap.buffers, cached.heap.buffers) / MIB,
+            peakArrayBuffersMiB: Math.max(cold.heap.arrays, cached.heap.arrays) / MIB,
+            peakJsTogetherMiB: { cold: cold.heap.together / MIB, cached: cached.heap.together / MIB },
             largestGpuBufferMiB: Math.max(memory.largest, cached.memory.largest) / MIB,
             gpuBuffers: memory.buffers,
             gpuPeakOverWeights: Math.max(memory.peak, cached.memory.peak) / set.weights,

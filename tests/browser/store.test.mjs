@@ -103,7 +103,7 @@ test("a new revision replaces the old one when it is complete, not before", asyn
   const count = await blobs(page);
   sets["/m/"] = withShards("part", "new.1", "new.2");
   blocked = true;
-  const { code, sentence } = await loadInPage(page, "/m/", { stallTimeout: 100 });
+  const { code, sentence } = await loadInPage(page, "/m/", { stallTimeout: 600 });
   assert.equal(code, "network", sentence);
   const [model] = await cached(page);
   assert.equal(model?.complete, true, "the old revision is still whole");
@@ -215,7 +215,7 @@ test("an update of the page arrives with the next visit", async (t) => {
   let title = "";
   const { page, problems } = await visit(t, browser, {
     query: NO_MODEL,
-    hook: ({ path }) => (path === "/" && title ? { headers: { "content-type": "text/html" }, body: `<title>${title}</title>` } : undefined),
+    hook: ({ path }) => (path === "/" && title ? { headers: { "content-type": "text/html" }, body: `<link rel="icon" href="icon.svg"><title>${title}</title>` } : undefined),
   });
   await page.evaluate(async () => void (await navigator.serviceWorker.ready));
   title = "newer";

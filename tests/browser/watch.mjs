@@ -78,42 +78,49 @@ export async function used(page) {
 }
 
 /**
- * Samples the JavaScript memory of a page and its workers, array buffers included, until stopped.
- * wasm memory, which is an array buffer too, is taken off by the caller.
+ * Samples the JavaScript memory of a page and its workers ten times a second, until stopped: the
+ * heaps with what is embedded in them, and array buffers without wasm memory, which is one too.
  *
  * @param {import("playwright-core").Page} page
- * @returns {Promise<() => Promise<{ heap: number, buffers: number }>>} a function that stops and
- *   returns the peaks in bytes
+ * @returns {Promise<() => Promise<{ heap: number, arrays: number, together: number }>>} a function
+ *   that stops and returns the peaks in bytes
  */
 export async function sampleHeap(page) {
   const session = await page.context().newCDPSession(page);
-  /** @type {Map<string, number>} answers to count, by target */
-  const targets = new Map([["", 0]]);
-  const peak = { heap: 0, buffers: 0 };
-  /** @type {Map<string, { heap: number, buffers: number }>} */
-  const last = new Map();
-  /** @param {string} target @param {any} usage */
-  const take = (target, usage) => {
-    if (!usage) return;
-    last.set(target, { heap: usage.usedSize + (usage.embedderHeapUsedSize ?? 0), buffers: usage.backingStorageSize ?? 0 });
+  /** @type {Map<string, { heap: number, arrays: number, wasm: number }>} the last sample of each worker, and of the page under "" */
+  const last = new Map([["", { heap: 0, arrays: 0, wasm: 0 }]]);
+  const peak = { heap: 0, arrays: 0, together: 0 };
+  /** @param {string} target @param {any} result */
+  const take = (target, result) => {
+    const sample = last.get(target);
+    if (!sample || !result) return;
+    if (result.usedSize === undefined) sample.wasm = result.result?.value ?? 0;
+    else {
+      sample.heap = result.usedSize + (result.embedderHeapUsedSize ?? 0);
+      sample.arrays = result.backingStorageSize ?? 0;
+    }
     const all = [...last.values()];
-    peak.heap = Math.max(peak.heap, all.reduce((sum, one) => sum + one.heap, 0));
-    peak.buffers = Math.max(peak.buffers, all.reduce((sum, one) => sum + one.buffers, 0));
+    const heap = all.reduce((sum, one) => sum + one.heap, 0);
+    const arrays = all.reduce((sum, one) => sum + Math.max(0, one.arrays - one.wasm), 0);
+    peak.heap = Math.max(peak.heap, heap);
+    peak.arrays = Math.max(peak.arrays, arrays);
+    peak.together = Math.max(peak.together, heap + arrays);
   };
-  session.on("Target.attachedToTarget", ({ sessionId }) => void targets.set(sessionId, 0));
-  session.on("Target.detachedFromTarget", ({ sessionId }) => {
-    targets.delete(sessionId);
-    last.delete(sessionId);
-  });
+  session.on("Target.attachedToTarget", ({ sessionId }) => void last.set(sessionId, { heap: 0, arrays: 0, wasm: 0 }));
+  session.on("Target.detachedFromTarget", ({ sessionId }) => void last.delete(sessionId));
   session.on("Target.receivedMessageFromTarget", ({ sessionId, message }) => take(sessionId, JSON.parse(message).result));
   await session.send("Target.setAutoAttach", { autoAttach: true, waitForDebuggerOnStart: false, flatten: false });
   let id = 0;
+  const wasm = { expression: "self.watch?.memory?.buffer.byteLength ?? 0" };
   const sample = async () => {
     take("", await session.send("Runtime.getHeapUsage").catch(() => null));
-    for (const sessionId of targets.keys()) {
+    for (const sessionId of last.keys()) {
       if (!sessionId) continue;
-      const message = JSON.stringify({ id: ++id, method: "Runtime.getHeapUsage" });
-      await session.send("Target.sendMessageToTarget", { sessionId, message }).catch(() => {});
+      // wasm memory first: it only grows, so the difference is never too large by much.
+      for (const call of [{ method: "Runtime.evaluate", params: wasm }, { method: "Runtime.getHeapUsage" }]) {
+        const message = JSON.stringify({ id: ++id, ...call });
+        await session.send("Target.sendMessageToTarget", { sessionId, message }).catch(() => {});
+      }
     }
   };
   const timer = setInterval(() => void sample(), 100);
