@@ -5,6 +5,7 @@
 mod build;
 mod check;
 mod demo;
+mod e2e;
 mod setup;
 mod steps;
 mod test;
@@ -35,6 +36,8 @@ enum Command {
     Demo(demo::Args),
     /// Run every test: natively on a software GPU, then in headless Chromium
     Test(test::Args),
+    /// Take a random checkpoint, up to the real size, through conversion, the browser and comparison
+    E2e(e2e::Args),
     /// The quick check before a commit: format, lints for native and wasm32, docs, unit tests, JavaScript types
     Check,
 }
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         Command::Build(args) => build::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
+        Command::E2e(args) => e2e::run(&args),
         Command::Check => check::run(),
     };
     match result {
