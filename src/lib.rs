@@ -24,6 +24,7 @@ pub mod image;
 pub mod kernels;
 pub mod models;
 pub mod nn;
+pub mod pace;
 pub mod prompt;
 pub mod quant;
 pub mod readback;

@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::generation::{GreedyOptions, greedy};
 use crate::image;
 use crate::kernels::words_tensor;
+use crate::pace::Pace;
 use crate::readback;
 use crate::session::Session;
 
@@ -172,14 +173,15 @@ pub async fn verify(session: &Session, golden: &Golden, tolerance: f64) -> Resul
     let qformer_ids = golden.ids("qformer_input_ids")?;
     report.push_ids("qformer_input_ids", qformer_ids.clone(), encoded.qformer.0);
 
-    let picture = model.see(&pixel_values, session.device());
+    let pace = Pace::default();
+    let picture = model.see(&pixel_values, session.device(), &pace).await?;
     let vision = &picture.vision;
     report.push("vision_last_hidden_state", vision, golden, tolerance).await?;
-    let query = model.query(&picture, &qformer_ids);
+    let query = model.query(&picture, &qformer_ids, &pace).await?;
     report.push("qformer_last_hidden_state", &query, golden, tolerance).await?;
     let projected = model.project(&query);
     report.push("language_projection", &projected, golden, tolerance).await?;
-    let hidden = model.encode(&projected, &text_ids);
+    let hidden = model.encode(&projected, &text_ids, &pace).await?;
     report.push("encoder_last_hidden_state", &hidden, golden, tolerance).await?;
 
     let text = &session.config().text_config;

@@ -13,6 +13,7 @@ use crate::config::ModelConfig;
 use crate::error::Result;
 use crate::kernels::words_tensor;
 use crate::nn::Linear;
+use crate::pace::Pace;
 
 /// The whole model. All its parts are on one device.
 #[derive(Module, Debug)]
@@ -54,17 +55,31 @@ impl InstructBlip {
     }
 
     /// `pixel_values` `[3, image_size, image_size]` to features.
-    #[must_use]
-    pub fn see(&self, pixel_values: &[f32], device: &Device) -> PictureFeatures {
-        let vision = self.vision_model.forward(pixel_values, device);
-        PictureFeatures { image_keys: self.qformer.image_keys(&vision), vision }
+    ///
+    /// # Errors
+    /// The GPU failed, or `pace` was told to stop.
+    pub async fn see(
+        &self,
+        pixel_values: &[f32],
+        device: &Device,
+        pace: &Pace,
+    ) -> Result<PictureFeatures> {
+        let vision = self.vision_model.forward(pixel_values, device, pace).await?;
+        Ok(PictureFeatures { image_keys: self.qformer.image_keys(&vision), vision })
     }
 
     /// The query rows of `qformer_last_hidden_state`, `[1, queries, hidden]`.
-    #[must_use]
-    pub fn query(&self, picture: &PictureFeatures, qformer_input_ids: &[u32]) -> Tensor<3> {
+    ///
+    /// # Errors
+    /// The GPU failed, or `pace` was told to stop.
+    pub async fn query(
+        &self,
+        picture: &PictureFeatures,
+        qformer_input_ids: &[u32],
+        pace: &Pace,
+    ) -> Result<Tensor<3>> {
         let ids = words_tensor(qformer_input_ids.to_vec(), &picture.vision.device());
-        self.qformer.forward(&ids, &picture.image_keys)
+        self.qformer.forward(&ids, &picture.image_keys, pace).await
     }
 
     /// Query rows to the language model's width: `language_projection`, `[1, queries, d_model]`.
@@ -74,12 +89,19 @@ impl InstructBlip {
     }
 
     /// `[projected queries ; embedded text]` through the encoder: `encoder_last_hidden_state`.
-    #[must_use]
-    pub fn encode(&self, projected: &Tensor<3>, input_ids: &[u32]) -> Tensor<3> {
+    ///
+    /// # Errors
+    /// The GPU failed, or `pace` was told to stop.
+    pub async fn encode(
+        &self,
+        projected: &Tensor<3>,
+        input_ids: &[u32],
+        pace: &Pace,
+    ) -> Result<Tensor<3>> {
         let ids = words_tensor(input_ids.to_vec(), &projected.device());
         let text = self.language_model.embed(&ids);
         let inputs_embeds = Tensor::cat(vec![projected.clone(), text], 1);
-        self.language_model.encode(&inputs_embeds)
+        self.language_model.encode(&inputs_embeds, pace).await
     }
 
     /// Starts decoding with room for `capacity` tokens.

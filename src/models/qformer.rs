@@ -13,6 +13,7 @@ use crate::config::{QFormerConfig, VisionConfig};
 use crate::error::Result;
 use crate::kernels::{Activation, Attention, attention};
 use crate::nn::{Embedding, LayerNorm, Linear};
+use crate::pace::Pace;
 
 /// Picture features and instruction to query features.
 #[derive(Module, Debug)]
@@ -104,8 +105,15 @@ impl QFormer {
 
     /// `qformer_input_ids` `[text]` (at most `max_position_embeddings`) and the picture to the
     /// query rows of `qformer_last_hidden_state`, `[1, queries, hidden]`.
-    #[must_use]
-    pub fn forward(&self, input_ids: &Tensor<1, Int>, image: &ImageKeys) -> Tensor<3> {
+    ///
+    /// # Errors
+    /// The GPU failed, or `pace` was told to stop.
+    pub async fn forward(
+        &self,
+        input_ids: &Tensor<1, Int>,
+        image: &ImageKeys,
+        pace: &Pace,
+    ) -> Result<Tensor<3>> {
         let queries = self.query_tokens.dims()[1];
         let text = input_ids.dims()[0];
         // Queries have no positions; the text's start at 0.
@@ -115,8 +123,9 @@ impl QFormer {
         let mut x = self.layernorm.forward(&x); // [1, queries + text, hidden]
         for (layer, image) in self.layers.iter().zip(image) {
             x = layer.forward(&x, image.as_ref(), queries);
+            pace.after(&x).await?;
         }
-        x
+        Ok(x)
     }
 }
 

@@ -30,6 +30,7 @@ use wasm_bindgen_futures::future_to_promise;
 use web_sys::AbortSignal;
 
 use crate::error::{Error, Result};
+use crate::pace::Pace;
 use crate::session::{AskOptions, Session};
 use crate::verify::{DEFAULT_TOLERANCE, Golden, verify};
 
@@ -81,8 +82,9 @@ impl Model {
         let lease = self.lease();
         promise(async move {
             let mut session = lease?;
-            check(signal.as_ref())?;
-            let info = session.get()?.set_picture(&bytes).await?;
+            let pace = pace(signal);
+            pace.check()?;
+            let info = session.get()?.set_picture(&bytes, &pace).await?;
             js::to_value(&info)
         })
     }
@@ -98,10 +100,11 @@ impl Model {
                 Some(options) => from_value("options", options.into())?,
                 None => AskOptions::default(),
             };
-            check(signal.as_ref())?;
+            let pace = pace(signal.clone());
+            pace.check()?;
             let answer = session
                 .get()?
-                .ask(&question, &ask, &mut |token| {
+                .ask(&question, &ask, &pace, &mut |token| {
                     if let (Some(listener), Ok(token)) = (&on_token, js::to_value(token)) {
                         // What the listener throws is the caller's affair.
                         let _ = listener.call1(&JsValue::NULL, &token);
@@ -159,11 +162,9 @@ impl Drop for Lease {
     }
 }
 
-fn check(signal: Option<&AbortSignal>) -> Result<()> {
-    if signal.is_some_and(AbortSignal::aborted) {
-        return Err(Error::Cancelled);
-    }
-    Ok(())
+/// Stops when the visitor's signal says so.
+fn pace(signal: Option<AbortSignal>) -> Pace {
+    Pace::new(move || signal.as_ref().is_some_and(AbortSignal::aborted))
 }
 
 fn from_value<T: serde::de::DeserializeOwned>(option: &str, value: JsValue) -> Result<T> {

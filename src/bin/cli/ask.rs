@@ -4,6 +4,7 @@ use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
+use instructblip_web::pace::Pace;
 use instructblip_web::session::AskOptions;
 use instructblip_web::{Error, Result};
 
@@ -39,18 +40,23 @@ pub fn run(args: &Args) -> Result<()> {
     let picture = std::fs::read(&args.image).map_err(|error| Error::io(&args.image, error))?;
     let mut session = load::session(&args.model, &args.device.open()?)?;
     let options = AskOptions { max_new_tokens: args.max_new_tokens, ..AskOptions::default() };
-    let info = pollster::block_on(session.set_picture(&picture))?;
+    let info = pollster::block_on(session.set_picture(&picture, &Pace::default()))?;
     let mut stdout = std::io::stdout();
-    let answer = pollster::block_on(session.ask(&args.question, &options, &mut |token| {
-        if !args.json {
-            // A closed pipe ends the answer: nobody reads on.
-            let written = write!(stdout, "{}", token.text).and_then(|()| stdout.flush());
-            if written.is_err() {
-                return ControlFlow::Break(());
+    let answer = pollster::block_on(session.ask(
+        &args.question,
+        &options,
+        &Pace::default(),
+        &mut |token| {
+            if !args.json {
+                // A closed pipe ends the answer: nobody reads on.
+                let written = write!(stdout, "{}", token.text).and_then(|()| stdout.flush());
+                if written.is_err() {
+                    return ControlFlow::Break(());
+                }
             }
-        }
-        ControlFlow::Continue(())
-    }))?;
+            ControlFlow::Continue(())
+        },
+    ))?;
     if args.json {
         let json = serde_json::json!({ "picture": info, "answer": answer });
         println!("{json:#}");
