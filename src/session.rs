@@ -9,7 +9,7 @@ pub use ask::{
     Answer, AskOptions, DEFAULT_MAX_NEW_TOKENS, LIMIT_MAX_NEW_TOKENS, Statistics, TokenEvent,
 };
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Device;
 use serde::Serialize;
 use web_time::Instant;
 
@@ -161,18 +161,12 @@ impl Session {
         let preprocess_ms = milliseconds(start);
         let start = Instant::now();
         let features = self.model.see(&pixels.data, &self.device, pace).await?;
-        wait(&features.vision).await?;
+        readback::finished(&features.vision).await?;
         let vision_ms = milliseconds(start);
         self.picture = Some(features);
         self.vision_ms = Some(vision_ms);
         Ok(PictureInfo { width: rgb.width(), height: rgb.height(), preprocess_ms, vision_ms })
     }
-}
-
-/// Waits until the device has computed `tensor`, by reading one value of it.
-async fn wait(tensor: &Tensor<3>) -> Result<()> {
-    readback::floats(&tensor.clone().slice([0..1, 0..1, 0..1])).await?;
-    Ok(())
 }
 
 fn milliseconds(start: Instant) -> f64 {

@@ -16,7 +16,7 @@
 use burn::backend::{BackendTensor, DispatchAutodiffContext, DispatchTensor, DispatchTensorKind};
 use burn::cubecl::CubeDim;
 use burn::cubecl::prelude::{CubeCount, KernelId};
-use burn::cubecl::server::{KernelArguments, MetadataBindingInfo};
+use burn::cubecl::server::{KernelArguments, MetadataBindingInfo, ServerError};
 use burn::tensor::{DType, Device, Int, Shape, Tensor, TensorData};
 use burn_cubecl::template::{KernelSource, SourceKernel, SourceTemplate};
 use burn_cubecl::tensor::CubeTensor;
@@ -290,6 +290,17 @@ impl Launch<'_> {
             arguments,
         );
     }
+}
+
+/// What the GPU client answers once it has computed `tensor`; `None` on the host.
+pub(crate) fn fence<const D: usize>(
+    tensor: &Tensor<D>,
+) -> Option<impl Future<Output = Result<(), ServerError>> + use<D>> {
+    let DispatchTensorKind::Cube(tensor) = tensor.clone().into_dispatch().kind else {
+        return None;
+    };
+    let tensor = cube(tensor);
+    Some(tensor.client.sync_buffers([&tensor.handle]))
 }
 
 /// Whether tensors of this device live on a GPU (kernels run) or on the host (oracles run).

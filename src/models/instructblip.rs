@@ -65,7 +65,7 @@ impl InstructBlip {
         pace: &Pace,
     ) -> Result<PictureFeatures> {
         let vision = self.vision_model.forward(pixel_values, device, pace).await?;
-        Ok(PictureFeatures { image_keys: self.qformer.image_keys(&vision), vision })
+        Ok(PictureFeatures { image_keys: self.qformer.image_keys(&vision, pace).await?, vision })
     }
 
     /// The query rows of `qformer_last_hidden_state`, `[1, queries, hidden]`.

@@ -97,10 +97,21 @@ impl QFormer {
     }
 
     /// The picture's keys and values in the layers that look at it: once per picture.
-    #[must_use]
-    pub fn image_keys(&self, vision: &Tensor<3>) -> ImageKeys {
-        let keys = |cross: &SelfOrCross| (cross.key.forward(vision), cross.value.forward(vision));
-        self.layers.iter().map(|layer| layer.crossattention.as_ref().map(keys)).collect()
+    ///
+    /// # Errors
+    /// The GPU failed, or `pace` was told to stop.
+    pub async fn image_keys(&self, vision: &Tensor<3>, pace: &Pace) -> Result<ImageKeys> {
+        let mut all = Vec::with_capacity(self.layers.len());
+        for layer in &self.layers {
+            let Some(cross) = &layer.crossattention else {
+                all.push(None);
+                continue;
+            };
+            let (keys, values) = (cross.key.forward(vision), cross.value.forward(vision));
+            pace.after(&values).await?;
+            all.push(Some((keys, values)));
+        }
+        Ok(all)
     }
 
     /// `qformer_input_ids` `[text]` (at most `max_position_embeddings`) and the picture to the

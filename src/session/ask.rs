@@ -5,10 +5,11 @@ use std::ops::ControlFlow;
 use serde::{Deserialize, Serialize};
 use web_time::Instant;
 
-use super::{Session, milliseconds, wait};
+use super::{Session, milliseconds};
 use crate::error::{Error, Result};
 use crate::generation::{GreedyOptions, Stop, greedy};
 use crate::pace::Pace;
+use crate::readback;
 
 /// Answers are cut here unless asked otherwise (`max_new_tokens` of the reference's generate).
 pub const DEFAULT_MAX_NEW_TOKENS: usize = 256;
@@ -99,11 +100,11 @@ impl Session {
         let stage = Instant::now();
         let queries = self.model.query(picture, &encoded.qformer.0, pace).await?;
         let projected = self.model.project(&queries);
-        wait(&projected).await?;
+        readback::finished(&projected).await?;
         statistics.qformer_ms = milliseconds(stage);
         let stage = Instant::now();
         let hidden = self.model.encode(&projected, &encoded.t5.0, pace).await?;
-        wait(&hidden).await?;
+        readback::finished(&hidden).await?;
         statistics.encoder_ms = milliseconds(stage);
 
         let mut text = self.tokenizers.stream();
