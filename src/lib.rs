@@ -22,6 +22,7 @@ pub mod error;
 pub mod generation;
 pub mod image;
 pub mod kernels;
+pub mod meter;
 pub mod models;
 pub mod nn;
 pub mod pace;

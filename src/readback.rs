@@ -6,6 +6,7 @@ use burn::tensor::{DType, Device, Int, Tensor};
 
 use crate::error::{Error, Result};
 use crate::kernels::launch;
+use crate::meter;
 
 /// Resolves once the GPU is done with what was launched before it was first polled.
 pub type Fence = Pin<Box<dyn Future<Output = Result<()>>>>;
@@ -16,6 +17,7 @@ pub type Fence = Pin<Box<dyn Future<Output = Result<()>>>>;
 /// The GPU failed on the way.
 pub async fn floats<const D: usize>(tensor: &Tensor<D>) -> Result<Vec<f32>> {
     let data = tensor.to_data_async().await.map_err(gpu_error)?;
+    meter::read(data.bytes().len());
     data.as_slice::<f32>().map(<[f32]>::to_vec).map_err(type_error)
 }
 
@@ -25,6 +27,7 @@ pub async fn floats<const D: usize>(tensor: &Tensor<D>) -> Result<Vec<f32>> {
 /// The GPU failed on the way.
 pub async fn words(tensor: &Tensor<1, Int>) -> Result<Vec<u32>> {
     let data = tensor.to_data_async().await.map_err(gpu_error)?;
+    meter::read(data.bytes().len());
     if data.dtype() == DType::U32 {
         return data.as_slice::<u32>().map(<[u32]>::to_vec).map_err(type_error);
     }
@@ -36,6 +39,7 @@ pub async fn words(tensor: &Tensor<1, Int>) -> Result<Vec<u32>> {
 /// # Errors
 /// The device failed.
 pub fn flush(device: &Device) -> Result<()> {
+    meter::submitted();
     device.flush().map_err(gpu_error)
 }
 

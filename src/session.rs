@@ -4,10 +4,12 @@
 //! Q-Former with the question, the encoder, and decodes, handing out text as it settles.
 
 mod ask;
+mod options;
+mod rank;
 
-pub use ask::{
-    Answer, AskOptions, DEFAULT_MAX_NEW_TOKENS, LIMIT_MAX_NEW_TOKENS, Statistics, TokenEvent,
-};
+pub use ask::{Answer, Candidate, Statistics, TokenEvent};
+pub use options::{AskOptions, DEFAULT_MAX_NEW_TOKENS, LIMIT_MAX_NEW_TOKENS, LIMIT_NUM_BEAMS};
+pub use rank::{LIMIT_CANDIDATES, RankOptions, Ranked};
 
 use burn::tensor::Device;
 use serde::Serialize;

@@ -6,7 +6,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
 use super::qformer::{ImageKeys, QFormer};
-use super::t5::{DecoderState, T5};
+use super::t5::T5;
 use super::vit::VisionModel;
 use crate::checkpoint::store::WeightStore;
 use crate::config::ModelConfig;
@@ -104,19 +104,9 @@ impl InstructBlip {
         self.language_model.encode(&inputs_embeds, pace).await
     }
 
-    /// Starts decoding with room for `capacity` tokens.
+    /// The language model, which decodes.
     #[must_use]
-    pub fn start(&self, encoded: &Tensor<3>, capacity: usize) -> DecoderState {
-        self.language_model.start(encoded, capacity, &encoded.device())
-    }
-
-    /// One decoder step, see [`T5::step`].
-    #[must_use]
-    pub fn step(
-        &self,
-        token: &Tensor<1, burn::tensor::Int>,
-        state: &mut DecoderState,
-    ) -> Tensor<2> {
-        self.language_model.step(token, state)
+    pub fn language_model(&self) -> &T5 {
+        &self.language_model
     }
 }

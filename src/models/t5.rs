@@ -6,7 +6,7 @@
 
 mod decoder;
 
-pub use decoder::DecoderState;
+pub use decoder::{CrossKeys, DecoderState};
 
 use burn::module::Module;
 use burn::tensor::{Int, Tensor};
@@ -15,7 +15,8 @@ use crate::checkpoint::store::WeightStore;
 use crate::config::TextConfig;
 use crate::error::Result;
 use crate::kernels::{
-    Activation, Attention, Matrix, attention, embedding, gated_activation, words_tensor,
+    Activation, Attention, Matrix, Reach, attention_within, embedding, gated_activation,
+    words_tensor,
 };
 use crate::nn::{Embedding, Linear, RmsNorm};
 use crate::pace::Pace;
@@ -27,6 +28,8 @@ pub struct T5 {
     encoder: Stack,
     decoder: Stack,
     lm_head: Linear,
+    #[module(skip)]
+    vocab_size: usize,
 }
 
 #[derive(Module, Debug)]
@@ -83,7 +86,14 @@ impl T5 {
             encoder: Stack::load(weights, &format!("{root}.encoder"), config, false)?,
             decoder: Stack::load(weights, &format!("{root}.decoder"), config, true)?,
             lm_head: Linear::load(weights, &format!("{root}.lm_head"), vocabulary, width, false)?,
+            vocab_size: vocabulary,
         })
+    }
+
+    /// Width of the logits.
+    #[must_use]
+    pub fn vocab_size(&self) -> usize {
+        self.vocab_size
     }
 
     /// Embeddings of `input_ids` `[tokens]`, `[1, tokens, d_model]`.
@@ -232,7 +242,8 @@ impl SubAttention {
     fn forward(&self, x: &Tensor<3>, bias: &Tensor<2>, center: usize) -> Tensor<3> {
         let y = self.layer_norm.forward(x);
         let (keys, values) = (self.k.forward(&y), self.v.forward(&y));
-        self.attend(x, &y, (&keys, &values), x.dims()[1], Some((bias, center)))
+        let bias = Some((bias, center));
+        self.attend(x, &y, (&keys, &values), x.dims()[1], bias, Reach::default())
     }
 
     /// Attends from the normed `y` to the first `keys` rows of `kv` and adds x.
@@ -243,9 +254,10 @@ impl SubAttention {
         kv: (&Tensor<3>, &Tensor<3>),
         keys: usize,
         bias: Option<(&Tensor<2>, usize)>,
+        reach: Reach<'_>,
     ) -> Tensor<3> {
         let q = self.q.forward(y);
-        let mixed = attention(&Attention {
+        let spec = Attention {
             q: &q,
             kv: Some(kv),
             offsets: [0; 3],
@@ -254,7 +266,8 @@ impl SubAttention {
             keys,
             scale: 1.0,
             bias,
-        });
+        };
+        let mixed = attention_within(&spec, reach);
         self.o.forward_with(&mixed, None, Some(x))
     }
 }
