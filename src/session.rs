@@ -1,29 +1,29 @@
 //! A picture and questions about it: what the browser and the command line both drive.
 //!
-//! [`Session::set_picture`] runs the vision tower once; every [`Session::ask`] then runs the
+//! [`Session::set_pictures`] runs the vision tower once a picture; every [`Session::ask`] then runs the
 //! Q-Former with the question, the encoder, and decodes, handing out text as it settles.
 
 mod ask;
+mod attention;
 mod options;
+mod pictures;
 mod rank;
 
 pub use ask::{Answer, Candidate, Statistics, TokenEvent};
+pub use attention::{AttentionMaps, LayerMap, PictureMap};
 pub use options::{AskOptions, DEFAULT_MAX_NEW_TOKENS, LIMIT_MAX_NEW_TOKENS, LIMIT_NUM_BEAMS};
+pub use pictures::{LIMIT_PICTURES, PictureInfo};
 pub use rank::{LIMIT_CANDIDATES, RankOptions, Ranked};
 
 use burn::tensor::Device;
-use serde::Serialize;
 use web_time::Instant;
 
 use crate::checkpoint::store::WeightStore;
 use crate::config::{GenerationConfig, ModelConfig, PreprocessorConfig};
 use crate::error::Result;
-use crate::image;
 use crate::models::InstructBlip;
-use crate::models::instructblip::PictureFeatures;
-use crate::pace::Pace;
-use crate::readback;
 use crate::text::Tokenizers;
+use pictures::Picture;
 
 /// The small files of a checkpoint, as bytes.
 #[derive(Clone, Debug, Default)]
@@ -40,7 +40,7 @@ pub struct ModelFiles {
     pub qformer_tokenizer: Option<Vec<u8>>,
 }
 
-/// A loaded model, its processors, and the current picture.
+/// A loaded model, its processors, and the current pictures.
 #[derive(Debug)]
 pub struct Session {
     config: ModelConfig,
@@ -49,23 +49,9 @@ pub struct Session {
     tokenizers: Tokenizers,
     model: InstructBlip,
     device: Device,
-    picture: Option<PictureFeatures>,
-    /// Milliseconds the current picture took, until the first answer reports them.
+    pictures: Vec<Picture>,
+    /// Milliseconds the current pictures took, until the first answer reports them.
     vision_ms: Option<f64>,
-}
-
-/// What [`Session::set_picture`] found.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct PictureInfo {
-    /// Width in pixels, as a person sees the picture (EXIF orientation applied).
-    pub width: u32,
-    /// Height in pixels.
-    pub height: u32,
-    /// Time for decoding and resizing.
-    pub preprocess_ms: f64,
-    /// Time for the vision tower, until the GPU was done.
-    pub vision_ms: f64,
 }
 
 impl Session {
@@ -91,7 +77,7 @@ impl Session {
             generation,
             tokenizers,
             model,
-            picture: None,
+            pictures: Vec::new(),
             vision_ms: None,
         })
     }
@@ -150,24 +136,6 @@ impl Session {
     #[must_use]
     pub fn device(&self) -> &Device {
         &self.device
-    }
-
-    /// Decodes a picture and computes its features, replacing the current one.
-    ///
-    /// # Errors
-    /// The bytes are no picture, or the GPU failed; the current picture then stays.
-    pub async fn set_picture(&mut self, bytes: &[u8], pace: &Pace) -> Result<PictureInfo> {
-        let start = Instant::now();
-        let rgb = image::decode(bytes)?;
-        let pixels = image::preprocess(&rgb, &self.preprocessor);
-        let preprocess_ms = milliseconds(start);
-        let start = Instant::now();
-        let features = self.model.see(&pixels.data, &self.device, pace).await?;
-        readback::finished(&features.vision).await?;
-        let vision_ms = milliseconds(start);
-        self.picture = Some(features);
-        self.vision_ms = Some(vision_ms);
-        Ok(PictureInfo { width: rgb.width(), height: rgb.height(), preprocess_ms, vision_ms })
     }
 }
 

@@ -188,6 +188,26 @@ fn attention_equals_its_oracle() {
 }
 
 #[test]
+fn attention_map_equals_its_oracle() {
+    let mut random = Random(12);
+    for _ in 0..25 {
+        let (heads, width) = (1 + random.below(5), random.one_of(&[1, 16, 24, 64, 88]));
+        let (queries, keys) = (random.one_of(&[1, 5, 32]), random.one_of(&[1, 10, 64, 65, 257]));
+        let inner = heads * width;
+        let (q, k) = (random.values(queries * inner), random.values(keys * inner));
+        let what = format!("attention map {heads} x {width}, {queries} queries, {keys} keys");
+        check(&what, 1e-5, |device| {
+            let q = tensor(&q, [1, queries, inner], device);
+            let k = tensor(&k, [1, keys, inner], device);
+            let map = kernels::attention_map(&q, &k, heads, (width as f32).powf(-0.5));
+            let rows: Vec<f32> = map.clone().sum_dim(1).into_data().to_vec().unwrap();
+            assert!(rows.iter().all(|sum| (sum - 1.0).abs() < 1e-5), "{what}: {rows:?}");
+            map
+        });
+    }
+}
+
+#[test]
 fn norms_equal_their_oracles() {
     let mut random = Random(3);
     for _ in 0..25 {

@@ -7,6 +7,7 @@
 pub mod activation;
 pub mod argmax;
 pub mod attention;
+pub mod attention_map;
 pub mod cache_append;
 pub mod embedding;
 pub mod gated_activation;
@@ -23,6 +24,7 @@ pub mod top_k;
 pub use activation::Activation;
 pub use argmax::argmax;
 pub use attention::{Attention, Reach, attention, attention_within};
+pub use attention_map::attention_map;
 pub use cache_append::cache_append;
 pub use embedding::embedding;
 pub use gated_activation::gated_activation;
@@ -43,6 +45,7 @@ pub fn all_shaders() -> Vec<Shader> {
     shaders.extend(linear::variants());
     shaders.extend(embedding::variants());
     shaders.extend(attention::variants());
+    shaders.extend(attention_map::variants());
     shaders.extend(gated_activation::variants());
     shaders.push(layer_norm::shader());
     shaders.push(rms_norm::shader());

@@ -1,6 +1,7 @@
-//! InstructBLIP: the vision tower, the Q-Former, a projection, and T5.
+//! InstructBLIP and BLIP-2: the vision tower, the Q-Former, a projection, and T5.
 //!
-//! Reference: `InstructBlipForConditionalGeneration` of transformers.
+//! Reference: `InstructBlipForConditionalGeneration` and `Blip2ForConditionalGeneration` of
+//! transformers.
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -25,7 +26,7 @@ pub struct InstructBlip {
 }
 
 /// A picture as the Q-Former sees it; computed once, used by every question about it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct PictureFeatures {
     /// `vision_last_hidden_state`, `[1, tokens, hidden]`.
     pub vision: Tensor<3>,
@@ -38,16 +39,14 @@ impl InstructBlip {
     /// # Errors
     /// A tensor is missing or its shape is not the one `config` implies.
     pub fn load(weights: &mut WeightStore, config: &ModelConfig) -> Result<Self> {
-        let vision = &config.vision_config;
-        let qformer = &config.qformer_config;
         Ok(Self {
-            vision_model: VisionModel::load(weights, vision)?,
-            qformer: QFormer::load(weights, qformer, vision, config.num_query_tokens)?,
+            vision_model: VisionModel::load(weights, &config.vision_config)?,
+            qformer: QFormer::load(weights, config)?,
             language_projection: Linear::load(
                 weights,
                 "language_projection",
                 config.text_config.d_model,
-                qformer.hidden_size,
+                config.qformer_config.hidden_size,
                 true,
             )?,
             language_model: T5::load(weights, &config.text_config)?,
@@ -78,8 +77,20 @@ impl InstructBlip {
         qformer_input_ids: &[u32],
         pace: &Pace,
     ) -> Result<Tensor<3>> {
-        let ids = words_tensor(qformer_input_ids.to_vec(), &picture.vision.device());
-        self.qformer.forward(&ids, &picture.image_keys, pace).await
+        self.qformer.forward(qformer_input_ids, &picture.image_keys, pace).await
+    }
+
+    /// Where the queries look when they read these ids, see [`QFormer::maps`].
+    ///
+    /// # Errors
+    /// As [`InstructBlip::query`].
+    pub async fn maps(
+        &self,
+        picture: &PictureFeatures,
+        qformer_input_ids: &[u32],
+        pace: &Pace,
+    ) -> Result<Vec<Tensor<2>>> {
+        self.qformer.maps(qformer_input_ids, &picture.image_keys, pace).await
     }
 
     /// Query rows to the language model's width: `language_projection`, `[1, queries, d_model]`.

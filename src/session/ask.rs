@@ -156,7 +156,7 @@ impl Session {
 
     /// Runs the Q-Former and the encoder over a question.
     pub(super) async fn understand(&mut self, question: &str, pace: &Pace) -> Result<Understood> {
-        let picture = self.picture.as_ref().ok_or(Error::PictureMissing)?;
+        self.require_picture()?;
         let encoded = self.tokenizers.encode(question)?;
         let mut statistics = Statistics {
             vision_cached: self.vision_ms.is_none(),
@@ -164,8 +164,7 @@ impl Session {
             ..Statistics::default()
         };
         let stage = Instant::now();
-        let queries = self.model.query(picture, &encoded.qformer.0, pace).await?;
-        let projected = self.model.project(&queries);
+        let projected = self.look(&encoded.qformer, pace).await?;
         readback::finished(&projected).await?;
         statistics.qformer_ms = milliseconds(stage);
         let stage = Instant::now();
