@@ -39,6 +39,7 @@ impl Report {
             )
         };
         let penalised = GenerationOptions { repetition_penalty: 1.5, ..greedy.clone() };
+        let ngrams = GenerationOptions { no_repeat_ngram_size: 2, min_length: 8, ..greedy.clone() };
         let beams =
             GenerationOptions { num_beams: 5, num_return_sequences: 5, ..penalised.clone() };
         let short = GenerationOptions {
@@ -49,6 +50,7 @@ impl Report {
         };
         self.generate("greedy_ids", None, session, golden, hidden, &greedy).await?;
         self.generate("greedy_rp15_ids", None, session, golden, hidden, &penalised).await?;
+        self.generate("greedy_ngram2_ids", None, session, golden, hidden, &ngrams).await?;
         let scores = Some("beam5_scores");
         self.generate("beam5_all_ids", scores, session, golden, hidden, &beams).await?;
         let scores = Some("beam5_lpneg1_scores");
@@ -78,16 +80,30 @@ impl Report {
         let ignore = &mut |_| Ok(std::ops::ControlFlow::Continue(()));
         let sequences = generator.run(hidden, ignore).await?.sequences;
 
-        let expected = golden.ids(ids)?;
-        let rows = expected.chunks(expected.len() / sequences.len().max(1));
+        self.push_sequences(ids, &sequences, golden, options)?;
+        if golden.has("beam5_ids") && ids == "beam5_all_ids" {
+            self.push_sequences("beam5_ids", &sequences[..1], golden, options)?;
+        }
+        if let Some(name) = scores {
+            let found: Vec<f32> = sequences.iter().filter_map(|s| s.score).collect();
+            self.push_scores(name, &found, golden)?;
+        }
+        Ok(())
+    }
+
+    fn push_sequences(
+        &mut self,
+        name: &'static str,
+        sequences: &[Sequence],
+        golden: &Golden,
+        options: &GenerationOptions,
+    ) -> Result<()> {
+        let expected = golden.ids(name)?;
+        let rows = expected.chunks(expected.len().div_ceil(sequences.len()).max(1));
         let expected = rows.flat_map(|row| unpadded(row, options.end)).copied().collect();
         let start = [options.start];
         let found = sequences.iter().flat_map(|s| start.iter().chain(&s.ids)).copied().collect();
-        self.push_ids(ids, expected, found);
-        if let Some(name) = scores {
-            let found: Vec<f32> = sequences.iter().filter_map(|s: &Sequence| s.score).collect();
-            self.push_scores(name, &found, golden)?;
-        }
+        self.push_ids(name, expected, found);
         Ok(())
     }
 
