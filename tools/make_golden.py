@@ -38,8 +38,14 @@ CANDIDATES = [
     "It is unusual that a man irons clothes on the back of a car.", "it", "the picture shows nothing",
     "no, it isn't!", "café",
 ]
-# How the first token is drawn.
-WARP = {"temperature": 0.7, "top_k": 50, "top_p": 0.9}
+# Ways of drawing the first token; the hot ones leave many tokens also where a random model is sure.
+WARPS = [
+    {"temperature": 0.7, "top_k": 50, "top_p": 0.9},
+    {"temperature": 8.0, "top_k": 50, "top_p": 0.9},
+    {"temperature": 8.0, "top_k": 0, "top_p": 0.8},
+    {"temperature": 8.0, "top_k": 20, "top_p": 1.0},
+    {"temperature": 5.0, "top_k": 0, "top_p": 1.0},
+]
 
 
 def load(folder: str) -> InstructBlipForConditionalGeneration | Blip2ForConditionalGeneration:
@@ -123,7 +129,7 @@ def record(folder: str, pictures: list[str], prompt: str, max_new_tokens: int) -
         "decoder_step0_logits": logits,
         **generated(language, embeds, max_new_tokens),
         "rank_log_likelihoods": likelihoods(language, processor.tokenizer, encoded, attention_mask),
-        "sample_probabilities": warped(logits).softmax(-1),
+        "sample_probabilities": torch.cat([probabilities(logits, **warp) for warp in WARPS]),
     }
 
 
@@ -160,14 +166,14 @@ def likelihoods(language, tokenizer, encoded: torch.Tensor, mask: torch.Tensor) 
     return torch.stack(sums)
 
 
-def warped(logits: torch.Tensor) -> torch.Tensor:
-    """The logits as `_sample` draws from them."""
-    warpers = [
-        TemperatureLogitsWarper(WARP["temperature"]), TopKLogitsWarper(WARP["top_k"]), TopPLogitsWarper(WARP["top_p"])
-    ]
-    for warper in warpers:
-        logits = warper(None, logits)
-    return logits
+def probabilities(logits: torch.Tensor, temperature: float, top_k: int, top_p: float) -> torch.Tensor:
+    """What `_sample` draws from."""
+    logits = TemperatureLogitsWarper(temperature)(None, logits)
+    if top_k > 0:
+        logits = TopKLogitsWarper(top_k)(None, logits)
+    if top_p < 1:
+        logits = TopPLogitsWarper(top_p)(None, logits)
+    return logits.softmax(-1)
 
 
 def main() -> None:
@@ -186,7 +192,7 @@ def main() -> None:
             "prompt": arguments.prompt,
             "max_new_tokens": str(arguments.max_new_tokens),
             "rank_candidates": json.dumps(CANDIDATES),
-            "sample_warp": json.dumps(WARP),
+            "sample_warps": json.dumps(WARPS),
         },
     )
     for name in ["greedy_ids", "beam5_ids"]:
