@@ -43,7 +43,7 @@ pub(super) async fn search(
         let processors = Processors::new(options, texts, vocab_size, device);
 
         let logits = generator.model.step(&tokens, Some(&lineage), &mut state);
-        let scores = processors.of_log_probabilities(&logits);
+        let scores = processors.apply(logits);
         let words = readback::words(&top_k(&scores, &sums, 2 * beams)).await?;
         clock.tick();
         let mut candidates = Vec::with_capacity(2 * beams);
@@ -217,5 +217,84 @@ impl Beams {
             stop: finished.stop,
         };
         self.finished.into_iter().take(count).map(sequence).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::uniform;
+    use super::*;
+
+    const END: u32 = 1;
+    const VOCABULARY: u32 = 7;
+
+    /// The best continuations under a made-up model: the scores hang on the whole text.
+    fn candidates(search: &Beams, seed: u32) -> Vec<(Option<Stop>, Beam)> {
+        let mut all = Vec::new();
+        for (row, beam) in search.running.iter().enumerate() {
+            let text = beam.ids.iter().fold(seed, |hash, id| hash.wrapping_mul(31) ^ id);
+            for id in 0..VOCABULARY {
+                let next = beam.with(row, id, beam.sum + uniform(text, id, 0).max(1e-3).ln());
+                let stop = (id == END).then_some(Stop::End);
+                let full = next.length() >= search.max_new_tokens;
+                all.push((stop.or(full.then_some(Stop::Length)), next));
+            }
+        }
+        all.sort_by(|a, b| b.1.sum.total_cmp(&a.1.sum));
+        all.truncate(2 * search.running.len());
+        all
+    }
+
+    #[test]
+    fn what_was_settled_stays() {
+        let mut early = 0;
+        for seed in 0..400 {
+            let beams = 2 + (seed as usize % 4);
+            let length_penalty = [-1.0, 0.0, 1.0, 2.0][seed as usize / 4 % 4];
+            let mut search = Beams::new(0, beams, length_penalty, 12);
+            let mut told: Vec<u32> = Vec::new();
+            loop {
+                let continuations = candidates(&search, seed);
+                let done = search.advance(continuations);
+                let (best, settled) = search.settled();
+                assert!(best.ids[1..].starts_with(&told), "seed {seed}: {told:?} was told");
+                assert!(settled >= told.len(), "seed {seed}");
+                told = best.ids[1..=settled].to_vec();
+                if done {
+                    break;
+                }
+                early += usize::from(!told.is_empty());
+            }
+            let sequences = search.into_sequences(beams);
+            assert_eq!(told, sequences[0].ids, "seed {seed}");
+            assert_eq!(sequences.len(), beams);
+            assert!(sequences.is_sorted_by(|a, b| a.score >= b.score));
+            for sequence in sequences {
+                assert_eq!(sequence.ids.last() == Some(&END), sequence.stop == Stop::End);
+                let sum: f32 = sequence.log_probabilities.iter().sum();
+                let length = (sequence.ids.len() as f32).powf(length_penalty);
+                assert!((sequence.score.unwrap_or(f32::NAN) - sum / length).abs() < 1e-3);
+            }
+        }
+        assert!(early > 400, "text is told before the end: {early}");
+    }
+
+    #[test]
+    fn a_beam_remembers_where_its_past_lies() {
+        let mut search = Beams::new(0, 2, 1.0, 9);
+        let first = search.running[0].clone();
+        // Both continuations of row 0; then the second of them wins over the first.
+        search.advance(vec![(None, first.with(0, 5, -1.0)), (None, first.with(0, 6, -1.1))]);
+        let [a, b] = &search.running[..] else { unreachable!() };
+        let next = vec![(None, b.with(1, 7, -1.2)), (None, a.with(0, 8, -1.3))];
+        search.advance(next);
+        assert_eq!(
+            (&search.running[0].ids, &search.running[0].rows),
+            (&vec![0, 6, 7], &vec![0, 1])
+        );
+        assert_eq!(
+            (&search.running[1].ids, &search.running[1].rows),
+            (&vec![0, 5, 8], &vec![0, 0])
+        );
     }
 }

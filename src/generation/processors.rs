@@ -11,12 +11,12 @@ use crate::kernels::{ProcessLogits, process_logits, words_tensor};
 /// The rules of one step, already on the device: made before the step's kernels are launched,
 /// since an upload between them would cut their submit in two.
 pub(super) struct Processors {
-    /// `[rows * length]`; one id beyond every vocabulary where no penalty applies.
-    history: Tensor<1, Int>,
-    bans: Tensor<1, Int>,
+    /// `[rows * length]` tokens that the penalty falls on, and what is banned; nothing to upload
+    /// or launch where there is no rule.
+    rules: Option<(Tensor<1, Int>, Tensor<1, Int>)>,
     penalty: f32,
-    /// Nothing is to be done.
-    idle: bool,
+    /// Log-softmax first, as beam search has it; greedy decoding and sampling take raw logits.
+    normalize: bool,
 }
 
 impl Processors {
@@ -28,6 +28,7 @@ impl Processors {
         device: &Device,
     ) -> Self {
         let penalised = options.repetition_penalty != 1.0;
+        let normalize = options.num_beams > 1;
         let (mut history, mut bans, mut rows) = (Vec::new(), Vec::new(), 0);
         for (row, text) in texts.enumerate() {
             rows += 1;
@@ -41,39 +42,28 @@ impl Processors {
             let inside = banned.into_iter().filter(|token| (*token as usize) < vocab_size);
             bans.extend(inside.map(|token| (row * vocab_size) as u32 + token));
         }
-        let idle = !penalised && bans.is_empty();
-        // A buffer cannot be empty.
-        if history.is_empty() {
-            history.resize(rows, u32::MAX);
-        }
-        if bans.is_empty() {
-            bans.push(u32::MAX);
-        }
-        Self {
-            history: words_tensor(history, device),
-            bans: words_tensor(bans, device),
-            penalty: options.repetition_penalty,
-            idle,
-        }
+        let rules = (normalize || penalised || !bans.is_empty()).then(|| {
+            // A buffer cannot be empty; ids beyond every vocabulary do nothing.
+            if !penalised {
+                history.resize(rows, u32::MAX);
+            }
+            if bans.is_empty() {
+                bans.push(u32::MAX);
+            }
+            (words_tensor(history, device), words_tensor(bans, device))
+        });
+        Self { rules, penalty: options.repetition_penalty, normalize }
     }
 
-    /// Raw logits to what greedy decoding and sampling choose from.
-    pub(super) fn of_logits(&self, logits: Tensor<2>) -> Tensor<2> {
-        if self.idle { logits } else { self.apply(&logits, false) }
-    }
-
-    /// Raw logits to the log-probabilities that beam search adds up.
-    pub(super) fn of_log_probabilities(&self, logits: &Tensor<2>) -> Tensor<2> {
-        self.apply(logits, true)
-    }
-
-    fn apply(&self, logits: &Tensor<2>, normalize: bool) -> Tensor<2> {
+    /// Raw logits `[rows, vocab_size]` to what the next tokens are chosen from.
+    pub(super) fn apply(&self, logits: Tensor<2>) -> Tensor<2> {
+        let Some((history, bans)) = &self.rules else { return logits };
         process_logits(&ProcessLogits {
-            logits,
-            normalize,
-            history: &self.history,
+            logits: &logits,
+            normalize: self.normalize,
+            history,
             penalty: self.penalty,
-            bans: &self.bans,
+            bans,
         })
     }
 }
@@ -96,11 +86,11 @@ mod tests {
     fn a_run_is_not_repeated() {
         assert_eq!(repeated(&[0, 5, 6, 5], 2), [6]);
         assert_eq!(repeated(&[0, 5, 6, 7, 5, 6], 3), [7]);
-        assert_eq!(repeated(&[0, 5, 6, 7, 5, 6], 4), []);
+        assert!(repeated(&[0, 5, 6, 7, 5, 6], 4).is_empty());
         // Runs of one: nothing that was said, the start token neither.
         assert_eq!(repeated(&[0, 5, 5], 1), [0, 5, 5]);
-        assert_eq!(repeated(&[0, 5, 5], 0), []);
+        assert!(repeated(&[0, 5, 5], 0).is_empty());
         assert_eq!(repeated(&[5, 5], 2), [5]);
-        assert_eq!(repeated(&[0], 2), []);
+        assert!(repeated(&[0], 2).is_empty());
     }
 }

@@ -45,7 +45,7 @@ pub(super) async fn sample(
                 (0..rows as u32).map(|row| uniform(sampling.seed, row, step)).collect();
             (floats_tensor(draws, device), sampling.warp)
         });
-        let logits = processors.of_logits(generator.model.step(&tokens, None, &mut state));
+        let logits = processors.apply(generator.model.step(&tokens, None, &mut state));
         let chosen = match &draws {
             Some((draws, warp)) => kernels::sample(&logits, draws, *warp),
             None => argmax(&logits),
