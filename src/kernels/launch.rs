@@ -378,7 +378,7 @@ pub fn head(words: &Tensor<1, Int>, count: usize) -> Tensor<1, Int> {
             autodiff: DispatchAutodiffContext::Disabled,
         });
     }
-    words.clone().slice([0..count])
+    words.clone().narrow(0, 0, count)
 }
 
 /// The same 32-bit words seen as f32 values, without a copy on a GPU.
