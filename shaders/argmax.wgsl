@@ -1,6 +1,7 @@
-// Index of the largest value of each row; the smallest index among equals, as torch.argmax.
+// Index of the largest value of each row, the smallest index among equals as torch.argmax, and
+// its log-softmax. `out` holds the indices of all rows, then the bits of the log-probabilities.
 //
-// One workgroup a row. Constants: WORKGROUP, a power of two.
+// One workgroup a row. Needs reduce.wgsl. Constants: WORKGROUP, a power of two.
 struct Params { rows: u32, width: u32 }
 
 @group(0) @binding(auto) var<storage, read_write> x: array<f32>;
@@ -42,5 +43,15 @@ fn main(
             }
         }
     }
-    if (local == 0u) { out[row] = indices[0]; }
+    workgroupBarrier();
+    let largest = values[0];
+    var sum = 0.0;
+    for (var i = local; i < params.width; i += WORKGROUP) {
+        sum += exp(x[row * params.width + i] - largest);
+    }
+    let total = sum_of_all(local, sum);
+    if (local == 0u) {
+        out[row] = indices[0];
+        out[params.rows + row] = bitcast<u32>(-log(total));
+    }
 }

@@ -129,6 +129,8 @@ pub struct QFormerConfig {
     pub hidden_act: Activation,
     /// Only `absolute` positions exist in this model family.
     pub position_embedding_type: String,
+    /// BLIP-2 for retrieval has a text branch, which no generating one has.
+    pub use_qformer_text_input: bool,
 }
 
 impl Default for QFormerConfig {
@@ -145,6 +147,7 @@ impl Default for QFormerConfig {
             layer_norm_eps: 1e-12,
             hidden_act: Activation::Gelu,
             position_embedding_type: "absolute".into(),
+            use_qformer_text_input: false,
         }
     }
 }
@@ -207,7 +210,7 @@ impl QuantizationConfig {
 /// The whole `config.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModelConfig {
-    /// `instructblip`.
+    /// `instructblip`, or `blip-2`.
     pub model_type: String,
     /// The vision tower.
     #[serde(default)]
@@ -267,13 +270,24 @@ impl ModelConfig {
         Ok(config)
     }
 
+    /// Whether the Q-Former reads the instruction (InstructBLIP) or looks on its own (BLIP-2).
+    #[must_use]
+    pub fn is_instruction_aware(&self) -> bool {
+        self.model_type == "instructblip"
+    }
+
     fn check(&self) -> Result<()> {
         let at = Section("");
-        if self.model_type != "instructblip" {
+        if !["instructblip", "blip-2"].contains(&self.model_type.as_str()) {
             return at.fail(&format!(
-                "model_type is {:?}; only \"instructblip\" is supported",
+                "model_type is {:?}; only \"instructblip\" and \"blip-2\" are supported",
                 self.model_type
             ));
+        }
+        if self.qformer_config.use_qformer_text_input && !self.is_instruction_aware() {
+            return at.fail(
+                "the Q-Former of this BLIP-2 was made for retrieval (use_qformer_text_input); it has no language model",
+            );
         }
         self.vision_config.check()?;
         self.qformer_config.check()?;

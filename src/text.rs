@@ -83,9 +83,10 @@ impl Tokenizers {
         }
         let limit = MAX_QFORMER_TOKENS.min(config.qformer_config.max_position_embeddings);
         let qformer = bert_json
+            .filter(|_| config.is_instruction_aware())
             .map(|json| One::new(QFORMER_FILE, json, config.qformer_config.vocab_size, limit))
             .transpose()?;
-        if qformer.is_none() && config.model_type == "instructblip" {
+        if qformer.is_none() && config.is_instruction_aware() {
             return Err(Error::TokenizerInvalid {
                 file: QFORMER_FILE.into(),
                 reason:

@@ -1,11 +1,13 @@
 //! Compares every stage with recorded outputs ("goldens") of the reference implementation.
 //!
 //! A golden is a safetensors file with the picture (`image_rgb_u8`), `pixel_values`, token ids,
-//! the last hidden state of every stage, the first step's logits and the greedy ids, all of one
-//! picture and prompt; its metadata holds the `prompt`. The picture pipeline is compared on its
+//! the last hidden state of every stage, the first step's logits, and ids of several ways of
+//! decoding, all of one picture and prompt; its metadata holds the `prompt`. The picture pipeline is compared on its
 //! own; the model then runs end to end from the golden's `pixel_values`.
 
-use std::ops::ControlFlow;
+mod generation;
+
+pub use generation::SCORE_TOLERANCE;
 
 use burn::tensor::Tensor;
 use serde::Serialize;
@@ -13,9 +15,9 @@ use web_time::Instant;
 
 use crate::checkpoint::safetensors::{Dtype, Header, TensorInfo};
 use crate::error::{Error, Result};
-use crate::generation::{GreedyOptions, greedy};
 use crate::image;
 use crate::kernels::words_tensor;
+use crate::pace::Pace;
 use crate::readback;
 use crate::session::Session;
 
@@ -75,7 +77,7 @@ pub struct Report {
     pub prompt: String,
     /// Stages, in order.
     pub stages: Vec<StageReport>,
-    /// T5, Q-Former and greedy ids.
+    /// T5, Q-Former and generated ids.
     pub ids: Vec<IdsReport>,
     /// Everything within its tolerance.
     pub ok: bool,
@@ -104,6 +106,10 @@ impl Golden {
         Ok((info, bytes))
     }
 
+    fn has(&self, name: &str) -> bool {
+        self.header.tensors.iter().any(|tensor| tensor.name == name)
+    }
+
     fn floats(&self, name: &str) -> Result<(Vec<f32>, Vec<usize>)> {
         let (info, bytes) = self.info(name)?;
         if info.dtype != Dtype::F32 {
@@ -125,18 +131,20 @@ impl Golden {
             .map_err(|_| self.error(format!("{name} has ids out of range")))
     }
 
-    /// `image_rgb_u8` as a picture.
-    fn picture(&self) -> Result<::image::RgbImage> {
+    /// `image_rgb_u8`, `[height, width, 3]`, or `[pictures, height, width, 3]`.
+    fn pictures(&self) -> Result<Vec<::image::RgbImage>> {
         let (info, bytes) = self.info("image_rgb_u8")?;
         let misfit = || self.error(format!("image_rgb_u8 has shape {:?}", info.shape));
-        let [height, width, 3] = info.shape[..] else {
+        let ([height, width, 3] | [_, height, width, 3]) = info.shape[..] else {
             return Err(misfit());
         };
+        let size = height.saturating_mul(width).saturating_mul(3);
         let (width, height) = (u32::try_from(width), u32::try_from(height));
-        let (Ok(width), Ok(height)) = (width, height) else {
+        let (Ok(width), Ok(height), 1..) = (width, height, size) else {
             return Err(misfit());
         };
-        ::image::RgbImage::from_raw(width, height, bytes.to_vec()).ok_or_else(misfit)
+        let picture = |rgb: &[u8]| ::image::RgbImage::from_raw(width, height, rgb.to_vec());
+        bytes.chunks(size).map(|rgb| picture(rgb).ok_or_else(misfit)).collect()
     }
 
     fn error(&self, reason: String) -> Error {
@@ -163,49 +171,60 @@ pub async fn verify(session: &Session, golden: &Golden, tolerance: f64) -> Resul
 
     let (pixel_values, shape) = golden.floats("pixel_values")?;
     let size = session.config().vision_config.image_size;
-    if shape.last() != Some(&size) || pixel_values.len() != 3 * size * size {
+    let pictures = golden.pictures()?;
+    let picture_len = 3 * size * size;
+    if shape.last() != Some(&size) || pixel_values.len() != pictures.len() * picture_len {
         return Err(
             golden.error(format!("pixel_values {shape:?} are not of this model, {size} x {size}"))
         );
     }
-    let ours = image::preprocess(&golden.picture()?, session.preprocessor());
-    let stage = compare("pixel_values", &ours.data, &pixel_values, f64::INFINITY);
+    let preprocess = |rgb| image::preprocess(rgb, session.preprocessor()).data;
+    let ours: Vec<f32> = pictures.iter().flat_map(preprocess).collect();
+    let stage = compare("pixel_values", &ours, &pixel_values, f64::INFINITY);
     let ok = stage.max_absolute <= PIXEL_TOLERANCE;
     report.push_stage(StageReport { ok, ..stage });
 
     let encoded = session.tokenizers().encode(&report.prompt)?;
-    let queries = session.config().num_query_tokens;
-    // The reference's ids begin with one placeholder for each query.
-    let text_ids = golden.ids("input_ids")?.split_off(queries);
+    // The reference's ids begin with one placeholder for each query of each picture.
+    let queries = session.config().num_query_tokens * pictures.len();
+    let mut text_ids = golden.ids("input_ids")?;
+    text_ids.drain(..queries.min(text_ids.len()));
     report.push_ids("input_ids", text_ids.clone(), encoded.t5.0);
     let qformer_ids = golden.ids("qformer_input_ids")?;
     report.push_ids("qformer_input_ids", qformer_ids.clone(), encoded.qformer.0);
 
-    let picture = model.see(&pixel_values, session.device());
-    let vision = &picture.vision;
-    report.push("vision_last_hidden_state", vision, golden, tolerance).await?;
-    let query = model.query(&picture, &qformer_ids);
+    let pace = Pace::default();
+    let (mut vision, mut query, mut projected) = (Vec::new(), Vec::new(), Vec::new());
+    let mut maps = Vec::new();
+    for pixel_values in pixel_values.chunks_exact(picture_len) {
+        let picture = model.see(pixel_values, session.device(), &pace).await?;
+        let found = model.query(&picture, &qformer_ids, &pace).await?;
+        projected.push(model.project(&found));
+        query.push(found);
+        let looks = model.maps(&picture, &qformer_ids, &pace).await?;
+        maps.extend(looks.into_iter().map(Tensor::unsqueeze::<3>));
+        vision.push(picture.vision);
+    }
+    let vision = Tensor::cat(vision, 0);
+    report.push("vision_last_hidden_state", &vision, golden, tolerance).await?;
+    let query = Tensor::cat(query, 0);
     report.push("qformer_last_hidden_state", &query, golden, tolerance).await?;
-    let projected = model.project(&query);
+    if golden.has("qformer_cross_attentions") {
+        let maps = Tensor::cat(maps, 0);
+        report.push("qformer_cross_attentions", &maps, golden, tolerance).await?;
+    }
+    let projected = Tensor::cat(projected, 1);
     report.push("language_projection", &projected, golden, tolerance).await?;
-    let hidden = model.encode(&projected, &text_ids);
+    let hidden = model.encode(&projected, &text_ids, &pace).await?;
     report.push("encoder_last_hidden_state", &hidden, golden, tolerance).await?;
 
+    let language = model.language_model();
     let text = &session.config().text_config;
     let start = words_tensor(vec![text.decoder_start_token_id], session.device());
-    let logits = model.step(&start, &mut model.start(&hidden, 1));
+    let cross = language.cross_keys(&hidden, &pace).await?;
+    let logits = language.step(&start, None, &mut language.start(&cross, 1));
     report.push("decoder_step0_logits", &logits, golden, tolerance).await?;
-
-    let expected = golden.ids("greedy_ids")?;
-    let options = GreedyOptions {
-        max_new_tokens: expected.len().saturating_sub(1),
-        min_length: 1,
-        start: text.decoder_start_token_id,
-        end: text.eos_token_id,
-    };
-    let (ids, _) = greedy(model, &hidden, &options, |_| ControlFlow::Continue(())).await?;
-    let found = [vec![options.start], ids].concat();
-    report.push_ids("greedy_ids", expected, found);
+    report.generation(session, golden, &hidden).await?;
     Ok(report)
 }
 

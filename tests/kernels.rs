@@ -4,9 +4,12 @@
 //! Layer norm has more room, since rows with a mean of 100 lose digits in the difference.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use burn::tensor::{Device, Tensor, TensorData};
+#[path = "kernels/next_token.rs"]
+mod next_token;
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
 use instructblip_web::config::Activation;
-use instructblip_web::kernels::{self, Attention, Epilogue, Matrix, words_tensor};
+use instructblip_web::kernels::{self, Attention, Epilogue, Matrix, Reach, words_tensor};
 use instructblip_web::quant::Format;
 
 /// A small deterministic generator (splitmix64).
@@ -66,6 +69,18 @@ fn check<const D: usize>(what: &str, tolerance: f32, f: impl Fn(&Device) -> Tens
             (a - b).abs() <= tolerance * largest,
             "{what}: value {i} is {a}, the oracle says {b} (largest {largest})"
         );
+    }
+}
+
+fn words(words: Tensor<1, Int>) -> Vec<u32> {
+    words.into_data().as_slice::<u32>().unwrap().to_vec()
+}
+
+/// Compares the bits of f32 values of some tens.
+fn assert_close(a: &[u32], b: &[u32], what: &str) {
+    for (a, b) in a.iter().zip(b) {
+        let (a, b) = (f32::from_bits(*a), f32::from_bits(*b));
+        assert!((a - b).abs() < 1e-4, "{what}: {a}, the oracle says {b}");
     }
 }
 
@@ -173,6 +188,27 @@ fn attention_equals_its_oracle() {
 }
 
 #[test]
+fn attention_map_equals_its_oracle() {
+    let mut random = Random(12);
+    for _ in 0..25 {
+        let (heads, width) = (1 + random.below(5), random.one_of(&[1, 16, 24, 64, 88]));
+        let (queries, keys) = (random.one_of(&[1, 5, 32]), random.one_of(&[1, 10, 64, 65, 257]));
+        let inner = heads * width;
+        let (q, k) = (random.values(queries * inner), random.values(keys * inner));
+        let what = format!("attention map {heads} x {width}, {queries} queries, {keys} keys");
+        check(&what, 1e-5, |device| {
+            let q = tensor(&q, [1, queries, inner], device);
+            let k = tensor(&k, [1, keys, inner], device);
+            let map = kernels::attention_map(&q, &k, heads, (width as f32).powf(-0.5));
+            let sums = map.clone().sum_dim(1).into_data();
+            let rows = sums.as_slice::<f32>().unwrap();
+            assert!(rows.iter().all(|sum| (sum - 1.0).abs() < 1e-5), "{what}: {rows:?}");
+            map
+        });
+    }
+}
+
+#[test]
 fn norms_equal_their_oracles() {
     let mut random = Random(3);
     for _ in 0..25 {
@@ -242,19 +278,42 @@ fn embedding_equals_its_oracle() {
 }
 
 #[test]
-fn argmax_takes_the_first_of_equals() {
-    let mut random = Random(6);
-    for _ in 0..30 {
-        let (rows, width) = (1 + random.below(3), random.one_of(&[1, 2, 255, 256, 257, 32128]));
-        // Few distinct values, so that ties happen.
-        let x: Vec<f32> = (0..rows * width).map(|_| random.below(7) as f32 - 9.0).collect();
-        let [gpu, cpu] = devices().map(|device| {
-            let data = kernels::argmax(&tensor(&x, [rows, width], &device)).into_data();
-            data.as_slice::<u32>().unwrap().to_vec()
+fn attention_within_a_reach_equals_its_oracle() {
+    let mut random = Random(12);
+    for case in 0..30 {
+        let (heads, width) = (1 + random.below(4), random.one_of(&[16, 24, 64, 88]));
+        let (batch, inner) = (1 + random.below(10), heads * width);
+        let causal = case % 2 == 0;
+        // Beams have one query each; known texts have as many as keys.
+        let keys = random.one_of(&[1, 2, 31, 64, 65, 130]);
+        let queries = if causal { keys } else { 1 };
+        let capacity = if causal { keys } else { keys + random.below(9) };
+        let q = random.values(batch * queries * inner);
+        let (k, v) =
+            (random.values(batch * capacity * inner), random.values(batch * capacity * inner));
+        let table = random.values(keys * heads);
+        let rows: Vec<u32> = (0..batch * keys).map(|_| random.below(batch) as u32).collect();
+        check(&format!("attention of {batch} to {keys}, causal {causal}"), 1e-5, |device| {
+            let bias = tensor(&table, [keys, heads], device);
+            let rows = words_tensor(rows.clone(), device);
+            let center = if causal { keys - 1 } else { 0 };
+            kernels::attention_within(
+                &Attention {
+                    q: &tensor(&q, [batch, queries, inner], device),
+                    kv: Some((
+                        &tensor(&k, [batch, capacity, inner], device),
+                        &tensor(&v, [batch, capacity, inner], device),
+                    )),
+                    offsets: [0; 3],
+                    heads,
+                    width,
+                    keys,
+                    scale: 1.0,
+                    bias: Some((&bias, center)),
+                },
+                Reach { causal, lineage: (!causal).then_some(&rows) },
+            )
         });
-        assert_eq!(gpu, cpu, "argmax [{rows}, {width}]");
-        let first = (0..width).find(|i| x[..width].iter().all(|y| *y <= x[*i])).unwrap();
-        assert_eq!(cpu[0] as usize, first);
     }
 }
 

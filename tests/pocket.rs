@@ -10,6 +10,7 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use instructblip_web::checkpoint::Folder;
+use instructblip_web::pace::Pace;
 use instructblip_web::session::{AskOptions, Session};
 use serde_json::Value;
 
@@ -30,17 +31,21 @@ fn answers_are_those_of_transformers() {
         let first = picture != shown;
         if first {
             let bytes = std::fs::read(root.join("www").join(picture)).unwrap();
-            pollster::block_on(session.set_picture(&bytes)).unwrap();
+            pollster::block_on(session.set_picture(&bytes, &Pace::default())).unwrap();
             shown = picture;
         }
         let question = case["question"].as_str().unwrap();
         let mut streamed = String::new();
-        let answer =
-            pollster::block_on(session.ask(question, &AskOptions::default(), &mut |token| {
+        let answer = pollster::block_on(session.ask(
+            question,
+            &AskOptions::default(),
+            &Pace::default(),
+            &mut |token| {
                 streamed.push_str(&token.text);
                 ControlFlow::Continue(())
-            }))
-            .unwrap();
+            },
+        ))
+        .unwrap();
         let ids: Vec<u64> = answer.ids.iter().map(|id| u64::from(*id)).collect();
         let expected: Vec<u64> =
             case["ids"].as_array().unwrap().iter().map(|id| id.as_u64().unwrap()).collect();
@@ -60,15 +65,17 @@ fn asking_needs_a_picture_and_a_question() {
     let ask = |session: &mut Session, question: &str, max_new_tokens| {
         let options = AskOptions { max_new_tokens, ..AskOptions::default() };
         let mut ignore = |_: &_| ControlFlow::Continue(());
-        let answer = session.ask(question, &options, &mut ignore);
+        let pace = Pace::default();
+        let answer = session.ask(question, &options, &pace, &mut ignore);
         pollster::block_on(answer).map_err(|error| error.code())
     };
     assert_eq!(ask(&mut session, "What is it?", None).unwrap_err(), "picture-missing");
     let picture = std::fs::read(root.join("www/examples/pair.png")).unwrap();
-    pollster::block_on(session.set_picture(&picture)).unwrap();
+    pollster::block_on(session.set_picture(&picture, &Pace::default())).unwrap();
     assert_eq!(ask(&mut session, " \n", None).unwrap_err(), "question-empty");
     assert_eq!(ask(&mut session, "What is it?", Some(0)).unwrap_err(), "option-invalid");
-    let nothing = pollster::block_on(session.set_picture(b"no picture")).map_err(|e| e.code());
+    let nothing = pollster::block_on(session.set_picture(b"no picture", &Pace::default()))
+        .map_err(|e| e.code());
     assert_eq!(nothing.unwrap_err(), "picture-undecodable");
     // The picture before the bad one is still there; one token is an unfinished answer.
     let answer = ask(&mut session, "Describe the picture in detail.", Some(1)).unwrap();

@@ -59,6 +59,24 @@ fn random_checkpoint_on_the_cpu() {
     );
 }
 
+/// Queries of both pictures before the text, against the reference fed with the same.
+#[test]
+fn two_pictures_equal_the_reference() {
+    let golden = fixture("random/two_pictures.safetensors");
+    assert_equal(&session(&fixture("random/model"), &gpu()), &golden);
+    assert_equal(&session(&fixture("random/model"), &Device::flex()), &golden);
+}
+
+/// BLIP-2's Q-Former has no text branch; all else is the same code.
+#[test]
+fn blip_2_equals_the_reference() {
+    let golden = fixture("blip2/checkpoint.safetensors");
+    assert_equal(&session(&fixture("blip2/model"), &gpu()), &golden);
+    assert_equal(&session(&fixture("blip2/model"), &Device::flex()), &golden);
+    let set = converted(&fixture("blip2/model"), Format::F32);
+    assert_equal(&session(&set.path().join("set"), &gpu()), &golden);
+}
+
 /// Our answer on the packed weights is the reference's on the same weights written back.
 #[test]
 fn packed_sets_equal_the_reference_on_their_exports() {

@@ -5,9 +5,13 @@
  */
 import { Model } from "./engine/engine.js";
 import { plainError } from "./engine/errors.js";
+import { prompts } from "./engine/prompts.js";
 import { Chat } from "./page/chat.js";
+import { Composer } from "./page/composer.js";
+import { Looked } from "./page/looked.js";
 import { ModelPanel } from "./page/model_panel.js";
 import { PicturePanel } from "./page/picture_panel.js";
+import { Settings } from "./page/settings.js";
 
 const POCKET = "./pocket/";
 /** A lost engine is rebuilt by itself, but not over and over. */
@@ -18,10 +22,10 @@ let model = null;
 let modelUrl = POCKET;
 /** @type {AbortController | null} */
 let loading = null;
-/** @type {{ bytes: Uint8Array } | null} */
-let picture = null;
+/** The files of the current picture, or pictures. @type {Uint8Array[]} */
+let pictures = [];
 /**
- * The model's work on the current picture: null once its features are there, else why not.
+ * The model's work on the current pictures: null once their features are there, else why not.
  *
  * @type {Promise<import("./engine/protocol.js").PlainError | null>}
  */
@@ -39,12 +43,20 @@ const modelPanel = new ModelPanel({
   onCancel: () => loading?.abort(),
   onAgain: () => void load(modelUrl),
 });
-const picturePanel = new PicturePanel((bytes, example) => {
-  picture = { bytes };
-  chat.suggest(example?.questions ?? generalQuestions);
-  look();
+const picturePanel = new PicturePanel({
+  onPictures: (files, example) => {
+    pictures = files;
+    chat.changePicture();
+    looked.clear();
+    composer.suggest(example?.questions ?? generalQuestions);
+    look();
+  },
+  onShow: (index, aspect) => looked.turnTo(index, aspect),
 });
-const chat = new Chat({ onAsk: (question) => void ask(question), onStop: () => answering?.abort() });
+const settings = new Settings();
+const chat = new Chat();
+const looked = new Looked(() => model);
+const composer = new Composer({ onAsk: (request) => void ask(request), onStop: () => answering?.abort() });
 
 /** @param {string} url */
 async function load(url) {
@@ -53,7 +65,7 @@ async function load(url) {
   model = null;
   modelUrl = url;
   const control = (loading = new AbortController());
-  chat.allow("waiting");
+  composer.allow("waiting");
   modelPanel.startLoading(url);
   look(); // says that it waits
   try {
@@ -65,7 +77,7 @@ async function load(url) {
     model = loaded;
     void loaded.lost.then((error) => model === loaded && rebuild(error));
     modelPanel.ready(loaded.info);
-    chat.allow("ready");
+    composer.allow("ready");
     look();
   } catch (error) {
     if (loading === control) loadFailed(plainError(error));
@@ -88,7 +100,7 @@ function loadFailed(error) {
  */
 function rebuild(error) {
   model = null;
-  chat.allow("waiting");
+  composer.allow("waiting");
   const soon = performance.now() - rebuiltAt < REBUILD_PAUSE_MS;
   if (soon || error.code !== "device-lost") return modelPanel.failed(error, true);
   rebuiltAt = performance.now();
@@ -100,11 +112,11 @@ function rebuild(error) {
 function look() {
   lookingControl?.abort();
   looking = Promise.resolve(null);
-  if (!picture) return;
+  if (!pictures.length) return;
   if (!model) return picturePanel.note("The model will look at it as soon as it is loaded.");
   const control = (lookingControl = new AbortController());
-  const work = model.setPicture(picture.bytes, control.signal);
-  picturePanel.note("Looking at the picture …");
+  const work = model.setPicture(pictures, control.signal);
+  picturePanel.note(pictures.length > 1 ? "Looking at the pictures …" : "Looking at the picture …");
   looking = work.then(
     (info) => {
       if (lookingControl === control) picturePanel.looked(info);
@@ -118,27 +130,37 @@ function look() {
   );
 }
 
-/** @param {string} question */
-async function ask(question) {
+/** @param {import("./page/composer.js").Request} request */
+async function ask(request) {
   if (!model || answering) return;
   const control = (answering = new AbortController());
-  const turn = chat.turn(question, picturePanel.address);
-  chat.allow("answering");
+  const { signal } = control;
+  const turn = chat.turn(request, picturePanel.addresses);
+  const conversation = composer.remembers && request.talks ? chat.conversation : [];
+  const prompt = conversation.length ? prompts.dialogue(conversation, request.shown) : request.prompt;
+  const about = pictures;
+  composer.clear();
+  composer.allow("answering");
   try {
-    const unseen = await Promise.race([looking, stopped(control.signal)]);
+    const unseen = await Promise.race([looking, stopped(signal)]);
     if (unseen) return turn.fail(unseen);
-    const answer = await model.ask(question, {
-      signal: control.signal,
-      onToken: (token) => turn.add(token.text),
-    });
-    turn.finish(answer, control.signal.aborted);
+    if (request.candidates) {
+      const start = performance.now();
+      turn.ranked(await model.rank(prompt, request.candidates, { signal }), performance.now() - start);
+    } else {
+      const answer = await model.ask(prompt, { ...settings.options(), signal, onToken: (token) => turn.add(token.text) });
+      turn.finish(answer);
+      if (about === pictures && request.talks) chat.remember(request.shown, answer.text);
+    }
+    if (about === pictures) looked.offer(turn, prompt, request.shown);
   } catch (thrown) {
     const error = plainError(thrown);
-    if (error.code === "question-empty") chat.refuse(turn, error);
-    else turn.fail(error);
+    if (error.code !== "question-empty" && error.code !== "option-invalid") return turn.fail(error);
+    chat.withdraw(turn);
+    composer.refuse(request, error);
   } finally {
     answering = null;
-    chat.allow(model ? "ready" : "waiting");
+    composer.allow(model ? "ready" : "waiting");
   }
 }
 
@@ -160,7 +182,7 @@ async function showExamples() {
 }
 
 void showExamples();
-chat.allow("waiting");
+composer.allow("waiting");
 const wanted = new URL(new URLSearchParams(location.search).get("model") ?? POCKET, document.baseURI);
 if (wanted.origin === location.origin) void load(wanted.href);
 else modelPanel.propose(wanted.href);

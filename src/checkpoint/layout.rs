@@ -1,6 +1,7 @@
 //! The names and shapes of all tensors of a checkpoint, from its configuration alone.
 //!
-//! As `InstructBlipForConditionalGeneration.save_pretrained` writes them, in the order in which a
+//! As `save_pretrained` of `InstructBlipForConditionalGeneration` or
+//! `Blip2ForConditionalGeneration` writes them, in the order in which a
 //! picture and a question pass through the model.
 
 use crate::config::ModelConfig;
@@ -44,11 +45,15 @@ fn vision(out: &mut Tensors, config: &ModelConfig) {
 fn qformer(out: &mut Tensors, config: &ModelConfig) {
     let qformer = &config.qformer_config;
     let (width, inner) = (qformer.hidden_size, qformer.intermediate_size);
-    let root = "qformer.embeddings";
-    out.add(&format!("{root}.word_embeddings.weight"), &[qformer.vocab_size, width]);
-    let positions = qformer.max_position_embeddings;
-    out.add(&format!("{root}.position_embeddings.weight"), &[positions, width]);
-    out.norm(&format!("{root}.layernorm"), width);
+    if config.is_instruction_aware() {
+        let root = "qformer.embeddings";
+        out.add(&format!("{root}.word_embeddings.weight"), &[qformer.vocab_size, width]);
+        let positions = qformer.max_position_embeddings;
+        out.add(&format!("{root}.position_embeddings.weight"), &[positions, width]);
+        out.norm(&format!("{root}.layernorm"), width);
+    } else {
+        out.norm("qformer.layernorm", width);
+    }
     for i in 0..qformer.num_hidden_layers {
         let root = format!("qformer.encoder.layer.{i}");
         let mut attention = |name: &str, keys: usize| {
@@ -62,7 +67,9 @@ fn qformer(out: &mut Tensors, config: &ModelConfig) {
         if qformer.has_cross_attention(i) {
             attention("crossattention", config.vision_config.hidden_size);
         }
-        for suffix in ["", "_query"] {
+        let suffixes: &[&str] =
+            if config.is_instruction_aware() { &["", "_query"] } else { &["_query"] };
+        for suffix in suffixes {
             out.linear(&format!("{root}.intermediate{suffix}.dense"), inner, width);
             out.linear(&format!("{root}.output{suffix}.dense"), width, inner);
             out.norm(&format!("{root}.output{suffix}.LayerNorm"), width);

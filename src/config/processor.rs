@@ -157,6 +157,10 @@ pub struct GenerationConfig {
     pub repetition_penalty: Option<f32>,
     /// Exponent of the length in a beam's score.
     pub length_penalty: Option<f32>,
+    /// No run of this many tokens comes twice.
+    pub no_repeat_ngram_size: Option<usize>,
+    /// Texts to return.
+    pub num_return_sequences: Option<usize>,
     /// The id every answer starts with.
     pub decoder_start_token_id: Option<u32>,
     /// The id, or ids, that end an answer.

@@ -118,11 +118,20 @@ fn what_is_written_reads_back() {
 }
 
 #[test]
+fn blip_2_generates_but_does_not_retrieve() {
+    assert!(parse(&sample()).unwrap().is_instruction_aware());
+    let mut blip_2 = with("/model_type", json!("blip-2"));
+    assert!(!parse(&blip_2).unwrap().is_instruction_aware());
+    blip_2["qformer_config"]["use_qformer_text_input"] = json!(true);
+    let error = parse(&blip_2).unwrap_err().to_string();
+    assert!(error.contains("use_qformer_text_input"), "{error}");
+}
+
+#[test]
 fn absurd_values_are_refused_by_name() {
     let huge = u64::MAX;
     for (path, value, named) in [
         ("/model_type", json!("llava"), "model_type"),
-        ("/model_type", json!("blip-2"), "model_type"),
         ("/num_query_tokens", json!(0), "num_query_tokens"),
         ("/num_query_tokens", json!(1e9 as u64), "num_query_tokens"),
         ("/vision_config/hidden_size", json!(0), "hidden_size"),

@@ -1,5 +1,203 @@
 //! From encoder output to token ids.
+//!
+//! Reference: `GenerationMixin.generate` of transformers. [`sample`] is its `_sample`, one token a
+//! step for each text, greedy or drawn; [`beam`] its `_beam_search`; [`rank`] scores given texts.
+//! Penalties, softmax and choice run on the device: a step reads back the chosen tokens, or of
+//! beams the best candidates, never the logits.
 
-mod greedy;
+mod beam;
+mod processors;
+mod random;
+pub mod rank;
+mod sample;
 
-pub use greedy::{GreedyOptions, Stop, greedy};
+pub use random::uniform;
+
+use std::ops::ControlFlow;
+
+use burn::tensor::Tensor;
+use web_time::Instant;
+
+use crate::error::Result;
+use crate::kernels::Warp;
+use crate::meter::{self, Counts};
+use crate::models::t5::T5;
+use crate::pace::Pace;
+
+/// How to generate. Names and meaning are those of transformers; values are in range (see
+/// [`AskOptions`](crate::session::AskOptions), which checks them).
+#[derive(Clone, Debug)]
+pub struct GenerationOptions {
+    /// At most this many tokens after the start token.
+    pub max_new_tokens: usize,
+    /// The end token is not allowed before this length, the start token counted in.
+    pub min_length: usize,
+    /// Texts followed side by side by beam search; 1 for none.
+    pub num_beams: usize,
+    /// Exponent of the length by which a beam's log-probability is divided.
+    pub length_penalty: f32,
+    /// Above 1 discourages tokens that were said.
+    pub repetition_penalty: f32,
+    /// No run of this many tokens comes twice; 0 for no such rule.
+    pub no_repeat_ngram_size: usize,
+    /// Texts to return.
+    pub num_return_sequences: usize,
+    /// A text ends with the token that completes one of these.
+    pub stop_strings: Vec<String>,
+    /// Draws tokens; without it the most likely is taken.
+    pub sampling: Option<Sampling>,
+    /// `decoder_start_token_id`.
+    pub start: u32,
+    /// `eos_token_id`.
+    pub end: u32,
+}
+
+/// Drawing tokens.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sampling {
+    /// What the draw is made among.
+    pub warp: Warp,
+    /// The same seed draws the same tokens, as far as the scores are the same.
+    pub seed: u32,
+}
+
+impl GenerationOptions {
+    /// Greedy decoding without rules.
+    #[must_use]
+    pub fn greedy(max_new_tokens: usize, start: u32, end: u32) -> Self {
+        Self {
+            max_new_tokens,
+            min_length: 0,
+            num_beams: 1,
+            length_penalty: 1.0,
+            repetition_penalty: 1.0,
+            no_repeat_ngram_size: 0,
+            num_return_sequences: 1,
+            stop_strings: Vec::new(),
+            sampling: None,
+            start,
+            end,
+        }
+    }
+}
+
+/// Why a text ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stop {
+    /// The end token came; it is the last of the ids.
+    End,
+    /// `max_new_tokens` were made.
+    Length,
+    /// A stop string was completed; the text ends with the token that did.
+    StopString,
+    /// `on_token` asked for it, or the computation was cancelled.
+    Asked,
+}
+
+/// One generated text.
+#[derive(Clone, Debug)]
+pub struct Sequence {
+    /// The ids after the start token.
+    pub ids: Vec<u32>,
+    /// Of every id, its log-probability among what it was chosen from: what
+    /// `compute_transition_scores` of transformers gives.
+    pub log_probabilities: Vec<f32>,
+    /// `sequences_scores` of beam search: the sum over the penalised length.
+    pub score: Option<f32>,
+    /// Why it ended.
+    pub stop: Stop,
+}
+
+/// The generated texts and what they took.
+#[derive(Clone, Debug)]
+pub struct Generated {
+    /// At least one.
+    pub sequences: Vec<Sequence>,
+    /// The steps.
+    pub clock: Clock,
+}
+
+/// Decoder steps, and when the first was over: later ones show what a token costs.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Clock {
+    /// Steps so far; each advances all texts by a token.
+    pub steps: usize,
+    first: Option<(Instant, Counts)>,
+    last: Option<(Instant, Counts)>,
+}
+
+impl Clock {
+    fn tick(&mut self) {
+        let now = (Instant::now(), meter::counts());
+        self.steps += 1;
+        self.first.get_or_insert(now);
+        self.last = Some(now);
+    }
+
+    /// Number of the steps after the first, their seconds and counts; `None` where there are none.
+    #[must_use]
+    pub fn later_steps(&self) -> Option<(usize, f64, Counts)> {
+        let (first, last) = (self.first?, self.last?);
+        let later = self.steps.checked_sub(1).filter(|steps| *steps > 0)?;
+        Some((later, (last.0 - first.0).as_secs_f64(), last.1 - first.1))
+    }
+}
+
+/// A token of the first text that cannot change any more.
+#[derive(Clone, Copy, Debug)]
+pub struct Token {
+    /// Its id.
+    pub id: u32,
+    /// See [`Sequence::log_probabilities`].
+    pub log_probability: f32,
+    /// No token follows.
+    pub last: bool,
+}
+
+/// Called with every token of the first text as it settles; breaks to stop early.
+pub type OnToken<'a> = dyn FnMut(Token) -> Result<ControlFlow<()>> + 'a;
+
+/// What a generation works with.
+pub struct Generator<'a> {
+    /// The language model.
+    pub model: &'a T5,
+    /// How to generate.
+    pub options: &'a GenerationOptions,
+    /// The text of ids, in which stop strings are looked for.
+    pub decode: &'a dyn Fn(&[u32]) -> Result<String>,
+    /// Says when to stop; once there is a token, that ends the text and is no error.
+    pub pace: &'a Pace,
+}
+
+impl Generator<'_> {
+    /// Generates from `encoder_last_hidden_state` `[1, tokens, d_model]`: beams best first,
+    /// drawn texts in the order of their draws.
+    ///
+    /// # Errors
+    /// The GPU failed, `on_token` did, or it was cancelled before the first token.
+    pub async fn run(&self, encoded: &Tensor<3>, on_token: &mut OnToken<'_>) -> Result<Generated> {
+        let cross = self.model.cross_keys(encoded, self.pace).await?;
+        let device = encoded.device();
+        if self.options.num_beams > 1 {
+            beam::search(self, &cross, &device, on_token).await
+        } else {
+            sample::sample(self, &cross, &device, on_token).await
+        }
+    }
+
+    /// Whether a text ends with its last token.
+    fn stop(&self, ids: &[u32]) -> Result<Option<Stop>> {
+        let options = self.options;
+        if ids.last() == Some(&options.end) {
+            return Ok(Some(Stop::End));
+        }
+        if !options.stop_strings.is_empty() {
+            let text = (self.decode)(ids)?;
+            if options.stop_strings.iter().any(|stop| text.contains(stop)) {
+                return Ok(Some(Stop::StopString));
+            }
+        }
+        Ok((ids.len() >= options.max_new_tokens).then_some(Stop::Length))
+    }
+}

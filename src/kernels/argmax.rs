@@ -1,19 +1,21 @@
-//! Index of the largest logit of each row: `shaders/argmax.wgsl`.
+//! Index and log-probability of the largest logit of each row: `shaders/argmax.wgsl`.
 
 use burn::tensor::{Int, Tensor};
 
 use super::launch::{Arg, Host, Launch, Shader, fold_grid};
+use super::log_probability::log_sum_exp;
 
 const WORKGROUP: u32 = 256;
 
-/// `[rows, width]` gives `[rows]`; of equal values the first, as `torch.argmax` on the CPU.
+/// `[rows, width]` gives `[2 * rows]` words: the index of each row's largest value, of equal ones
+/// the first as `torch.argmax` on the CPU, then the bits of their log-softmax (f32).
 #[must_use]
 pub fn argmax(x: &Tensor<2>) -> Tensor<1, Int> {
     let [rows, width] = x.dims();
     Launch {
         shader: shader(),
         inputs: vec![Arg::from(x)],
-        output: rows,
+        output: 2 * rows,
         params: &[rows as u32, width as u32],
         workgroup: WORKGROUP,
         grid: fold_grid(rows),
@@ -22,25 +24,28 @@ pub fn argmax(x: &Tensor<2>) -> Tensor<1, Int> {
 }
 
 fn oracle(host: &[Host], width: usize) -> Vec<u32> {
-    host[0]
-        .floats()
-        .chunks(width)
-        .map(|row| {
-            let mut best = 0;
-            for (i, x) in row.iter().enumerate() {
-                if *x > row[best] {
-                    best = i;
-                }
+    let choices = host[0].floats().chunks(width).map(|row| {
+        let mut best = 0;
+        for (i, x) in row.iter().enumerate() {
+            if *x > row[best] {
+                best = i;
             }
-            best as u32
-        })
-        .collect()
+        }
+        (best as u32, (f64::from(row[best]) - log_sum_exp(row)) as f32)
+    });
+    let (mut words, bits): (Vec<u32>, Vec<u32>) =
+        choices.map(|(index, value)| (index, value.to_bits())).unzip();
+    words.extend(bits);
+    words
 }
 
 pub(super) fn shader() -> Shader {
     Shader {
         name: "argmax",
-        parts: vec![include_str!("../../shaders/argmax.wgsl")],
+        parts: vec![
+            include_str!("../../shaders/reduce.wgsl"),
+            include_str!("../../shaders/argmax.wgsl"),
+        ],
         constants: vec![("WORKGROUP", WORKGROUP)],
         flags: Vec::new(),
     }

@@ -1,6 +1,6 @@
 //! Scaled dot-product attention with an optional relative-position bias: `shaders/attention.wgsl`.
 
-use burn::tensor::Tensor;
+use burn::tensor::{Int, Tensor};
 
 use super::launch::{Arg, Host, Launch, Shader};
 use crate::config::MAX_HEAD_WIDTH;
@@ -28,9 +28,25 @@ pub struct Attention<'a> {
     pub bias: Option<(&'a Tensor<2>, usize)>,
 }
 
+/// Which of the keys a query sees, where that is not simply all of them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Reach<'a> {
+    /// The last query sees all keys, and every earlier one a key less.
+    pub causal: bool,
+    /// `[batch, keys]`: the batch entry whose cache holds that key, for beams with a history in
+    /// other beams' rows.
+    pub lineage: Option<&'a Tensor<1, Int>>,
+}
+
 /// `[batch, queries, heads * width]`. Beams may share keys: batch entry b reads `b % kv_batch`.
 #[must_use]
 pub fn attention(spec: &Attention<'_>) -> Tensor<3> {
+    attention_within(spec, Reach::default())
+}
+
+/// As [`attention`], each query seeing its `reach` only.
+#[must_use]
+pub fn attention_within(spec: &Attention<'_>, reach: Reach<'_>) -> Tensor<3> {
     let [batch, queries, q_stride] = spec.q.dims();
     let (kv_batch, capacity, k_stride, v_stride) = match spec.kv {
         Some((k, v)) => (k.dims()[0], k.dims()[1], k.dims()[2], v.dims()[2]),
@@ -41,6 +57,7 @@ pub fn attention(spec: &Attention<'_>) -> Tensor<3> {
         inputs.extend([Arg::from(k), Arg::from(v)]);
     }
     inputs.extend(spec.bias.map(|(bias, _)| Arg::from(bias)));
+    inputs.extend(reach.lineage.map(Arg::from));
     let center = spec.bias.map_or(0, |(_, center)| center);
     let [q_offset, k_offset, v_offset] = spec.offsets;
     let layout = Layout {
@@ -58,10 +75,12 @@ pub fn attention(spec: &Attention<'_>) -> Tensor<3> {
         scale: spec.scale,
         packed: spec.kv.is_none(),
         bias: spec.bias.is_some(),
+        causal: reach.causal,
+        lineage: reach.lineage.is_some(),
     };
     let output = batch * queries * spec.heads * spec.width;
     Launch {
-        shader: shader(spec.width as u32, layout.packed, layout.bias),
+        shader: shader(spec.width as u32, layout.flags()),
         inputs,
         output,
         params: &layout.params(),
@@ -88,9 +107,21 @@ struct Layout {
     scale: f32,
     packed: bool,
     bias: bool,
+    causal: bool,
+    lineage: bool,
 }
 
 impl Layout {
+    fn flags(&self) -> Vec<&'static str> {
+        let flags = [
+            ("PACKED", self.packed),
+            ("BIAS", self.bias),
+            ("LINEAGE", self.lineage),
+            ("CAUSAL", self.causal),
+        ];
+        flags.into_iter().filter_map(|(flag, on)| on.then_some(flag)).collect()
+    }
+
     fn params(&self) -> [u32; 14] {
         [
             self.batch as u32,
@@ -114,7 +145,8 @@ impl Layout {
     fn oracle(&self, host: &[Host]) -> Vec<f32> {
         let q = host[0].floats();
         let (k, v) = if self.packed { (q, q) } else { (host[1].floats(), host[2].floats()) };
-        let bias = host[host.len() - 1].floats();
+        let lineage = if self.lineage { host[host.len() - 1].words() } else { &[] };
+        let bias = host[host.len() - 1 - usize::from(self.lineage)].floats();
         let mut out = vec![0.0; self.batch * self.queries * self.heads * self.width];
         for b in 0..self.batch {
             for t in 0..self.queries {
@@ -124,8 +156,12 @@ impl Layout {
                         base * stride + offset + h * self.width
                     };
                     let query = &q[at(row, self.q)..][..self.width];
-                    let kv = |s: usize| (b % self.kv_batch) * self.capacity + s;
-                    let scores: Vec<f64> = (0..self.keys)
+                    let kv = |s: usize| {
+                        let entry = lineage.get(b * self.keys + s);
+                        entry.map_or(b % self.kv_batch, |entry| *entry as usize) * self.capacity + s
+                    };
+                    let unseen = if self.causal { self.queries - 1 - t } else { 0 };
+                    let scores: Vec<f64> = (0..self.keys - unseen)
                         .map(|s| {
                             let key = &k[at(kv(s), self.k)..][..self.width];
                             let dot: f64 = query
@@ -160,14 +196,7 @@ impl Layout {
     }
 }
 
-fn shader(width: u32, packed: bool, bias: bool) -> Shader {
-    let mut flags = Vec::new();
-    if packed {
-        flags.push("PACKED");
-    }
-    if bias {
-        flags.push("BIAS");
-    }
+fn shader(width: u32, flags: Vec<&'static str>) -> Shader {
     Shader {
         name: "attention",
         parts: vec![include_str!("../../shaders/attention.wgsl")],
@@ -180,8 +209,15 @@ pub(super) fn variants() -> Vec<Shader> {
     [24, 64, 88, MAX_HEAD_WIDTH as u32]
         .into_iter()
         .flat_map(|width| {
-            [(false, false), (true, false), (false, true), (true, true)]
-                .map(|(packed, bias)| shader(width, packed, bias))
+            [
+                vec![],
+                vec!["PACKED"],
+                vec!["BIAS"],
+                vec!["PACKED", "BIAS"],
+                vec!["BIAS", "LINEAGE"],
+                vec!["BIAS", "CAUSAL"],
+            ]
+            .map(|flags| shader(width, flags))
         })
         .collect()
 }

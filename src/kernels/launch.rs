@@ -16,10 +16,12 @@
 use burn::backend::{BackendTensor, DispatchAutodiffContext, DispatchTensor, DispatchTensorKind};
 use burn::cubecl::CubeDim;
 use burn::cubecl::prelude::{CubeCount, KernelId};
-use burn::cubecl::server::{KernelArguments, MetadataBindingInfo};
+use burn::cubecl::server::{KernelArguments, MetadataBindingInfo, ServerError};
 use burn::tensor::{DType, Device, Int, Shape, Tensor, TensorData};
 use burn_cubecl::template::{KernelSource, SourceKernel, SourceTemplate};
 use burn_cubecl::tensor::CubeTensor;
+
+use crate::meter;
 
 /// A WGSL file with the constants and flags that make one variant of it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -273,6 +275,7 @@ impl Launch<'_> {
     }
 
     fn dispatch_to(self, output: &CubeTensor) {
+        meter::dispatched();
         let mut arguments = KernelArguments::new();
         for input in self.inputs {
             if let DispatchTensorKind::Cube(tensor) = input.into_dispatch().kind {
@@ -292,6 +295,17 @@ impl Launch<'_> {
     }
 }
 
+/// What the GPU client answers once it has computed `tensor`; `None` on the host.
+pub(crate) fn fence<const D: usize>(
+    tensor: &Tensor<D>,
+) -> Option<impl Future<Output = Result<(), ServerError>> + use<D>> {
+    let DispatchTensorKind::Cube(tensor) = tensor.clone().into_dispatch().kind else {
+        return None;
+    };
+    let tensor = cube(tensor);
+    Some(tensor.client.sync_buffers([&tensor.handle]))
+}
+
 /// Whether tensors of this device live on a GPU (kernels run) or on the host (oracles run).
 #[must_use]
 pub fn is_gpu(device: &Device) -> bool {
@@ -301,8 +315,17 @@ pub fn is_gpu(device: &Device) -> bool {
 /// A tensor of 32-bit words, such as token ids, on `device`.
 #[must_use]
 pub fn words_tensor(words: Vec<u32>, device: &Device) -> Tensor<1, Int> {
+    meter::submitted();
     let shape = [words.len()];
     Tensor::from_data(TensorData::new(words, shape), (device, DType::U32))
+}
+
+/// A row of f32 values on `device`.
+#[must_use]
+pub fn floats_tensor(values: Vec<f32>, device: &Device) -> Tensor<1> {
+    meter::submitted();
+    let shape = [values.len()];
+    Tensor::from_data(TensorData::new(values, shape), device)
 }
 
 fn cube(tensor: BackendTensor<burn::backend::Cube>) -> CubeTensor {
@@ -335,6 +358,27 @@ pub fn fold_grid(workgroups: usize) -> [u32; 3] {
     let y = workgroups.div_ceil(LIMIT).max(1);
     let x = workgroups.div_ceil(y).max(1);
     [x as u32, y as u32, 1]
+}
+
+/// The first `count` words of a tensor, without a copy on a GPU.
+#[must_use]
+pub fn head(words: &Tensor<1, Int>, count: usize) -> Tensor<1, Int> {
+    let count = count.min(words.dims()[0]);
+    if let DispatchTensorKind::Cube(tensor) = words.clone().into_dispatch().kind {
+        let tensor = cube(tensor);
+        let head = CubeTensor::new_contiguous(
+            tensor.client,
+            tensor.device,
+            Shape::new([count]),
+            tensor.handle,
+            tensor.dtype,
+        );
+        return Tensor::from_dispatch(DispatchTensor {
+            kind: DispatchTensorKind::Cube(BackendTensor::Int(head)),
+            autodiff: DispatchAutodiffContext::Disabled,
+        });
+    }
+    words.clone().narrow(0, 0, count)
 }
 
 /// The same 32-bit words seen as f32 values, without a copy on a GPU.

@@ -7,26 +7,36 @@
 pub mod activation;
 pub mod argmax;
 pub mod attention;
+pub mod attention_map;
 pub mod cache_append;
 pub mod embedding;
 pub mod gated_activation;
 pub mod launch;
 pub mod layer_norm;
 pub mod linear;
+pub mod log_probability;
 pub mod matrix;
+pub mod process_logits;
 pub mod rms_norm;
+pub mod sample;
+pub mod top_k;
 
 pub use activation::Activation;
 pub use argmax::argmax;
-pub use attention::{Attention, attention};
+pub use attention::{Attention, Reach, attention, attention_within};
+pub use attention_map::attention_map;
 pub use cache_append::cache_append;
 pub use embedding::embedding;
 pub use gated_activation::gated_activation;
-pub use launch::{Shader, words_tensor};
+pub use launch::{Shader, floats_tensor, words_tensor};
 pub use layer_norm::layer_norm;
 pub use linear::{Epilogue, linear};
+pub use log_probability::log_probability;
 pub use matrix::Matrix;
+pub use process_logits::{ProcessLogits, process_logits};
 pub use rms_norm::rms_norm;
+pub use sample::{Warp, sample};
+pub use top_k::top_k;
 
 /// One variant of every shader, for validating all of `shaders/` without a GPU.
 #[must_use]
@@ -35,10 +45,15 @@ pub fn all_shaders() -> Vec<Shader> {
     shaders.extend(linear::variants());
     shaders.extend(embedding::variants());
     shaders.extend(attention::variants());
+    shaders.extend(attention_map::variants());
     shaders.extend(gated_activation::variants());
     shaders.push(layer_norm::shader());
     shaders.push(rms_norm::shader());
+    shaders.extend(process_logits::variants());
+    shaders.extend(top_k::variants());
     shaders.push(argmax::shader());
+    shaders.push(log_probability::shader());
+    shaders.push(sample::shader());
     shaders.push(cache_append::shader());
     shaders
 }

@@ -1,18 +1,20 @@
-//! InstructBLIP: the vision tower, the Q-Former, a projection, and T5.
+//! InstructBLIP and BLIP-2: the vision tower, the Q-Former, a projection, and T5.
 //!
-//! Reference: `InstructBlipForConditionalGeneration` of transformers.
+//! Reference: `InstructBlipForConditionalGeneration` and `Blip2ForConditionalGeneration` of
+//! transformers.
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
 use super::qformer::{ImageKeys, QFormer};
-use super::t5::{DecoderState, T5};
+use super::t5::T5;
 use super::vit::VisionModel;
 use crate::checkpoint::store::WeightStore;
 use crate::config::ModelConfig;
 use crate::error::Result;
 use crate::kernels::words_tensor;
 use crate::nn::Linear;
+use crate::pace::Pace;
 
 /// The whole model. All its parts are on one device.
 #[derive(Module, Debug)]
@@ -24,7 +26,7 @@ pub struct InstructBlip {
 }
 
 /// A picture as the Q-Former sees it; computed once, used by every question about it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct PictureFeatures {
     /// `vision_last_hidden_state`, `[1, tokens, hidden]`.
     pub vision: Tensor<3>,
@@ -37,16 +39,14 @@ impl InstructBlip {
     /// # Errors
     /// A tensor is missing or its shape is not the one `config` implies.
     pub fn load(weights: &mut WeightStore, config: &ModelConfig) -> Result<Self> {
-        let vision = &config.vision_config;
-        let qformer = &config.qformer_config;
         Ok(Self {
-            vision_model: VisionModel::load(weights, vision)?,
-            qformer: QFormer::load(weights, qformer, vision, config.num_query_tokens)?,
+            vision_model: VisionModel::load(weights, &config.vision_config)?,
+            qformer: QFormer::load(weights, config)?,
             language_projection: Linear::load(
                 weights,
                 "language_projection",
                 config.text_config.d_model,
-                qformer.hidden_size,
+                config.qformer_config.hidden_size,
                 true,
             )?,
             language_model: T5::load(weights, &config.text_config)?,
@@ -54,17 +54,43 @@ impl InstructBlip {
     }
 
     /// `pixel_values` `[3, image_size, image_size]` to features.
-    #[must_use]
-    pub fn see(&self, pixel_values: &[f32], device: &Device) -> PictureFeatures {
-        let vision = self.vision_model.forward(pixel_values, device);
-        PictureFeatures { image_keys: self.qformer.image_keys(&vision), vision }
+    ///
+    /// # Errors
+    /// The GPU failed, or `pace` was told to stop.
+    pub async fn see(
+        &self,
+        pixel_values: &[f32],
+        device: &Device,
+        pace: &Pace,
+    ) -> Result<PictureFeatures> {
+        let vision = self.vision_model.forward(pixel_values, device, pace).await?;
+        Ok(PictureFeatures { image_keys: self.qformer.image_keys(&vision, pace).await?, vision })
     }
 
     /// The query rows of `qformer_last_hidden_state`, `[1, queries, hidden]`.
-    #[must_use]
-    pub fn query(&self, picture: &PictureFeatures, qformer_input_ids: &[u32]) -> Tensor<3> {
-        let ids = words_tensor(qformer_input_ids.to_vec(), &picture.vision.device());
-        self.qformer.forward(&ids, &picture.image_keys)
+    ///
+    /// # Errors
+    /// The GPU failed, or `pace` was told to stop.
+    pub async fn query(
+        &self,
+        picture: &PictureFeatures,
+        qformer_input_ids: &[u32],
+        pace: &Pace,
+    ) -> Result<Tensor<3>> {
+        self.qformer.forward(qformer_input_ids, &picture.image_keys, pace).await
+    }
+
+    /// Where the queries look when they read these ids, see [`QFormer::maps`].
+    ///
+    /// # Errors
+    /// As [`InstructBlip::query`].
+    pub async fn maps(
+        &self,
+        picture: &PictureFeatures,
+        qformer_input_ids: &[u32],
+        pace: &Pace,
+    ) -> Result<Vec<Tensor<2>>> {
+        self.qformer.maps(qformer_input_ids, &picture.image_keys, pace).await
     }
 
     /// Query rows to the language model's width: `language_projection`, `[1, queries, d_model]`.
@@ -74,27 +100,24 @@ impl InstructBlip {
     }
 
     /// `[projected queries ; embedded text]` through the encoder: `encoder_last_hidden_state`.
-    #[must_use]
-    pub fn encode(&self, projected: &Tensor<3>, input_ids: &[u32]) -> Tensor<3> {
+    ///
+    /// # Errors
+    /// The GPU failed, or `pace` was told to stop.
+    pub async fn encode(
+        &self,
+        projected: &Tensor<3>,
+        input_ids: &[u32],
+        pace: &Pace,
+    ) -> Result<Tensor<3>> {
         let ids = words_tensor(input_ids.to_vec(), &projected.device());
         let text = self.language_model.embed(&ids);
         let inputs_embeds = Tensor::cat(vec![projected.clone(), text], 1);
-        self.language_model.encode(&inputs_embeds)
+        self.language_model.encode(&inputs_embeds, pace).await
     }
 
-    /// Starts decoding with room for `capacity` tokens.
+    /// The language model, which decodes.
     #[must_use]
-    pub fn start(&self, encoded: &Tensor<3>, capacity: usize) -> DecoderState {
-        self.language_model.start(encoded, capacity, &encoded.device())
-    }
-
-    /// One decoder step, see [`T5::step`].
-    #[must_use]
-    pub fn step(
-        &self,
-        token: &Tensor<1, burn::tensor::Int>,
-        state: &mut DecoderState,
-    ) -> Tensor<2> {
-        self.language_model.step(token, state)
+    pub fn language_model(&self) -> &T5 {
+        &self.language_model
     }
 }

@@ -4,17 +4,22 @@
 //! biases, attention scores unscaled, one relative-position table in the first block of each
 //! stack that serves all its layers (none in cross-attention), gated feed-forward.
 
+mod decoder;
+
+pub use decoder::{CrossKeys, DecoderState};
+
 use burn::module::Module;
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Int, Tensor};
 
 use crate::checkpoint::store::WeightStore;
 use crate::config::TextConfig;
 use crate::error::Result;
 use crate::kernels::{
-    Activation, Attention, Matrix, attention, cache_append, embedding, gated_activation,
+    Activation, Attention, Matrix, Reach, attention_within, embedding, gated_activation,
     words_tensor,
 };
 use crate::nn::{Embedding, Linear, RmsNorm};
+use crate::pace::Pace;
 
 /// Token embeddings, both stacks and the output head.
 #[derive(Module, Debug)]
@@ -23,6 +28,8 @@ pub struct T5 {
     encoder: Stack,
     decoder: Stack,
     lm_head: Linear,
+    #[module(skip)]
+    vocab_size: usize,
 }
 
 #[derive(Module, Debug)]
@@ -66,28 +73,6 @@ struct FeedForward {
     activation: Activation,
 }
 
-/// What the decoder keeps between steps.
-#[derive(Debug)]
-pub struct DecoderState {
-    /// Self-attention's keys and values by layer, `[1, capacity, inner]`.
-    cache: Vec<(Tensor<3>, Tensor<3>)>,
-    /// Cross-attention's keys and values by layer, `[1, encoder tokens, inner]`.
-    cross: Vec<(Tensor<3>, Tensor<3>)>,
-    /// Relative bias by distance, `[capacity, heads]`; the last row is distance 0.
-    bias: Tensor<2>,
-    /// Tokens decoded so far.
-    position: usize,
-    capacity: usize,
-}
-
-impl DecoderState {
-    /// How many more tokens fit the cache.
-    #[must_use]
-    pub fn room(&self) -> usize {
-        self.capacity - self.position
-    }
-}
-
 impl T5 {
     /// Takes the tensors under `language_model.`.
     ///
@@ -101,7 +86,14 @@ impl T5 {
             encoder: Stack::load(weights, &format!("{root}.encoder"), config, false)?,
             decoder: Stack::load(weights, &format!("{root}.decoder"), config, true)?,
             lm_head: Linear::load(weights, &format!("{root}.lm_head"), vocabulary, width, false)?,
+            vocab_size: vocabulary,
         })
+    }
+
+    /// Width of the logits.
+    #[must_use]
+    pub fn vocab_size(&self) -> usize {
+        self.vocab_size
     }
 
     /// Embeddings of `input_ids` `[tokens]`, `[1, tokens, d_model]`.
@@ -111,8 +103,10 @@ impl T5 {
     }
 
     /// `inputs_embeds` `[1, tokens, d_model]` to `encoder_last_hidden_state`.
-    #[must_use]
-    pub fn encode(&self, inputs_embeds: &Tensor<3>) -> Tensor<3> {
+    ///
+    /// # Errors
+    /// The GPU failed, or `pace` was told to stop.
+    pub async fn encode(&self, inputs_embeds: &Tensor<3>, pace: &Pace) -> Result<Tensor<3>> {
         let tokens = inputs_embeds.dims()[1];
         // Distances -(tokens - 1) ..= tokens - 1.
         let bias = self.encoder.bias(-(tokens as i64 - 1), 2 * tokens - 1);
@@ -120,64 +114,9 @@ impl T5 {
         for block in &self.encoder.blocks {
             x = block.self_attention.forward(&x, &bias, tokens - 1);
             x = block.feed_forward.forward(&x);
+            pace.after(&x).await?;
         }
-        self.encoder.final_layer_norm.forward(&x)
-    }
-
-    /// Starts decoding from `encoder_last_hidden_state` with room for `capacity` tokens.
-    #[must_use]
-    pub fn start(&self, encoded: &Tensor<3>, capacity: usize, device: &Device) -> DecoderState {
-        let cross = self.decoder.blocks.iter().filter_map(|block| {
-            let attention = block.cross_attention.as_ref()?;
-            Some((attention.k.forward(encoded), attention.v.forward(encoded)))
-        });
-        let cross: Vec<_> = cross.collect();
-        let inner = cross.first().map_or(0, |(keys, _)| keys.dims()[2]);
-        let cache = || Tensor::zeros([1, capacity, inner], device);
-        DecoderState {
-            cache: cross.iter().map(|_| (cache(), cache())).collect(),
-            cross,
-            bias: self.decoder.bias(-(capacity as i64 - 1), capacity),
-            position: 0,
-            capacity,
-        }
-    }
-
-    /// One decoder step: `token` `[1]` to the next token's logits `[1, vocab_size]`.
-    ///
-    /// # Panics
-    /// The cache is full; callers stop at [`DecoderState::room`] 0.
-    #[must_use]
-    pub fn step(&self, token: &Tensor<1, Int>, state: &mut DecoderState) -> Tensor<2> {
-        let mut x = self.embed(token); // [1, 1, d_model]
-        let caches = std::mem::take(&mut state.cache);
-        for ((block, (keys, values)), cross) in
-            self.decoder.blocks.iter().zip(caches).zip(&state.cross)
-        {
-            let attention = &block.self_attention;
-            let y = attention.layer_norm.forward(&x);
-            let keys = cache_append(keys, &attention.k.forward(&y), state.position);
-            let values = cache_append(values, &attention.v.forward(&y), state.position);
-            // Row capacity - 1 is distance 0; the query stands at `position`.
-            let center = state.capacity - 1 - state.position;
-            x = attention.attend(
-                &x,
-                &y,
-                (&keys, &values),
-                state.position + 1,
-                Some((&state.bias, center)),
-            );
-            state.cache.push((keys, values));
-            if let Some(attention) = &block.cross_attention {
-                let y = attention.layer_norm.forward(&x);
-                let tokens = cross.0.dims()[1];
-                x = attention.attend(&x, &y, (&cross.0, &cross.1), tokens, None);
-            }
-            x = block.feed_forward.forward(&x);
-        }
-        state.position += 1;
-        let x = self.decoder.final_layer_norm.forward(&x);
-        self.lm_head.forward(&x).squeeze_dim(1)
+        Ok(self.encoder.final_layer_norm.forward(&x))
     }
 }
 
@@ -303,7 +242,8 @@ impl SubAttention {
     fn forward(&self, x: &Tensor<3>, bias: &Tensor<2>, center: usize) -> Tensor<3> {
         let y = self.layer_norm.forward(x);
         let (keys, values) = (self.k.forward(&y), self.v.forward(&y));
-        self.attend(x, &y, (&keys, &values), x.dims()[1], Some((bias, center)))
+        let bias = Some((bias, center));
+        self.attend(x, &y, (&keys, &values), x.dims()[1], bias, Reach::default())
     }
 
     /// Attends from the normed `y` to the first `keys` rows of `kv` and adds x.
@@ -314,9 +254,10 @@ impl SubAttention {
         kv: (&Tensor<3>, &Tensor<3>),
         keys: usize,
         bias: Option<(&Tensor<2>, usize)>,
+        reach: Reach<'_>,
     ) -> Tensor<3> {
         let q = self.q.forward(y);
-        let mixed = attention(&Attention {
+        let spec = Attention {
             q: &q,
             kv: Some(kv),
             offsets: [0; 3],
@@ -325,7 +266,8 @@ impl SubAttention {
             keys,
             scale: 1.0,
             bias,
-        });
+        };
+        let mixed = attention_within(&spec, reach);
         self.o.forward_with(&mixed, None, Some(x))
     }
 }

@@ -11,6 +11,7 @@ use crate::config::VisionConfig;
 use crate::error::Result;
 use crate::kernels::{Activation, Attention, attention};
 use crate::nn::{LayerNorm, Linear};
+use crate::pace::Pace;
 
 /// `pixel_values` to `vision_last_hidden_state`.
 #[derive(Module, Debug)]
@@ -81,16 +82,24 @@ impl VisionModel {
     }
 
     /// `pixel_values` `[3, image_size, image_size]`, row-major, to `[1, tokens, hidden_size]`.
-    #[must_use]
-    pub fn forward(&self, pixel_values: &[f32], device: &Device) -> Tensor<3> {
+    ///
+    /// # Errors
+    /// The GPU failed, or `pace` was told to stop.
+    pub async fn forward(
+        &self,
+        pixel_values: &[f32],
+        device: &Device,
+        pace: &Pace,
+    ) -> Result<Tensor<3>> {
         let patches = self.patches(pixel_values, device);
         let x = self.patch_embedding.forward(&patches); // [1, patches, width]
         let x = Tensor::cat(vec![self.class_embedding.clone(), x], 1); // [1, tokens, width]
         let mut x = x + self.position_embedding.clone();
         for layer in &self.layers {
             x = layer.forward(&x);
+            pace.after(&x).await?;
         }
-        self.post_layernorm.forward(&x)
+        Ok(self.post_layernorm.forward(&x))
     }
 
     /// Cuts the picture into patches, row by row, each flattened as (channel, y, x).

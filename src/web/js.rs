@@ -29,6 +29,24 @@ extern "C" {
     #[wasm_bindgen(method, getter, js_name = signal)]
     pub fn ask_signal(this: &AskOptions) -> Option<web_sys::AbortSignal>;
 
+    /// The third argument of `Model.rank`.
+    #[wasm_bindgen(typescript_type = "RankOptions")]
+    pub type RankOptions;
+    #[wasm_bindgen(method, getter, js_name = signal)]
+    pub fn rank_signal(this: &RankOptions) -> Option<web_sys::AbortSignal>;
+
+    /// The second argument of `Model.attention`.
+    #[wasm_bindgen(typescript_type = "AttentionOptions")]
+    pub type AttentionOptions;
+    #[wasm_bindgen(method, getter, js_name = signal)]
+    pub fn attention_signal(this: &AttentionOptions) -> Option<web_sys::AbortSignal>;
+    #[wasm_bindgen(method, getter)]
+    pub fn against(this: &AttentionOptions) -> Option<String>;
+
+    /// A question with a template.
+    #[wasm_bindgen(typescript_type = "Prompt")]
+    pub type Prompt;
+
     #[wasm_bindgen(catch)]
     pub async fn fetch(url: &str, init: &web_sys::RequestInit) -> Result<JsValue, JsValue>;
     #[wasm_bindgen(js_name = setTimeout)]
@@ -72,14 +90,43 @@ export interface Store {
 export interface Token {
   id: number;
   text: string;
+  logProbability: number;
   milliseconds: number;
 }
 export interface AskOptions {
   maxNewTokens?: number;
   minLength?: number;
+  numBeams?: number;
+  doSample?: boolean;
+  temperature?: number;
+  topK?: number;
+  topP?: number;
+  seed?: number;
+  lengthPenalty?: number;
+  repetitionPenalty?: number;
+  noRepeatNgramSize?: number;
+  numReturnSequences?: number;
+  stopStrings?: string[];
   signal?: AbortSignal;
   onToken?: (token: Token) => void;
 }
+export interface RankOptions {
+  prior?: number[];
+  signal?: AbortSignal;
+}
+export interface AttentionOptions {
+  against?: string;
+  signal?: AbortSignal;
+}
+export type Prompt =
+  | { kind: "caption" }
+  | { kind: "description" }
+  | { kind: "short-answer"; question: string }
+  | { kind: "long-answer"; question: string }
+  | { kind: "question"; answer: string }
+  | { kind: "multiple-choice"; question: string; options: string[] }
+  | { kind: "dialogue"; turns: { question: string; answer: string }[]; question: string }
+  | { kind: "context"; context: string; question: string };
 "#;
 
 /// The JavaScript `Error` for an error of this crate: its sentence, and its `code`.

@@ -7,6 +7,7 @@
 //! - [`loader`]: address → verified shards → GPU buffers → session
 //! - [`fetch`], [`store`], [`cancel`], [`progress`], [`turn`]: what the loader needs of the browser
 //! - [`gpu`]: the device, and its loss
+//! - [`prompt`]: the prompts that JavaScript may ask to be filled in
 //! - [`js`], [`panic`]: values and failures across the border
 
 mod cancel;
@@ -16,6 +17,7 @@ mod js;
 mod loader;
 mod panic;
 mod progress;
+mod prompt;
 mod store;
 mod turn;
 
@@ -24,13 +26,14 @@ use std::future::Future;
 use std::ops::ControlFlow;
 use std::rc::Rc;
 
-use js_sys::Promise;
+use js_sys::{Promise, Uint8Array};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::future_to_promise;
 use web_sys::AbortSignal;
 
 use crate::error::{Error, Result};
-use crate::session::{AskOptions, Session};
+use crate::pace::Pace;
+use crate::session::{AskOptions, RankOptions, Session};
 use crate::verify::{DEFAULT_TOLERANCE, Golden, verify};
 
 /// A loaded model.
@@ -82,9 +85,30 @@ impl Model {
         let lease = self.lease();
         promise(async move {
             let mut session = lease?;
-            check(signal.as_ref())?;
-            let info = session.get()?.set_picture(&bytes).await?;
+            let pace = pace(signal);
+            pace.check()?;
+            let info = session.get()?.set_picture(&bytes, &pace).await?;
             js::to_value(&info)
+        })
+    }
+
+    /// As `setPicture` for several pictures, which questions are then about together.
+    #[wasm_bindgen(js_name = setPictures)]
+    pub fn set_pictures(&self, files: Vec<Uint8Array>, signal: Option<AbortSignal>) -> Promise {
+        let lease = self.lease();
+        promise(async move {
+            let mut session = lease?;
+            let pace = pace(signal);
+            pace.check()?;
+            let files: Vec<Vec<u8>> = files.iter().map(Uint8Array::to_vec).collect();
+            js::to_value(&session.get()?.set_pictures(&files, &pace).await?)
+        })
+    }
+
+    /// The text that a prompt becomes: `Promise<{ text, droppedTurns }>`.
+    pub fn prompt(&self, prompt: js::Prompt) -> Promise {
+        promise(async move {
+            js::to_value(&from_value::<prompt::Prompt>("prompt", prompt.into())?.fill())
         })
     }
 
@@ -99,10 +123,11 @@ impl Model {
                 Some(options) => from_value("options", options.into())?,
                 None => AskOptions::default(),
             };
-            check(signal.as_ref())?;
+            let pace = pace(signal.clone());
+            pace.check()?;
             let answer = session
                 .get()?
-                .ask(&question, &ask, &mut |token| {
+                .ask(&question, &ask, &pace, &mut |token| {
                     if let (Some(listener), Ok(token)) = (&on_token, js::to_value(token)) {
                         // What the listener throws is the caller's affair.
                         let _ = listener.call1(&JsValue::NULL, &token);
@@ -114,6 +139,38 @@ impl Model {
                 })
                 .await?;
             js::to_value(&answer)
+        })
+    }
+
+    /// Compares given answers to a question about the current picture: `Promise<Ranked[]>`.
+    pub fn rank(
+        &self,
+        question: String,
+        candidates: Vec<String>,
+        options: Option<js::RankOptions>,
+    ) -> Promise {
+        let lease = self.lease();
+        promise(async move {
+            let mut session = lease?;
+            let pace = pace(options.as_ref().and_then(js::RankOptions::rank_signal));
+            pace.check()?;
+            let rank: RankOptions = match options {
+                Some(options) => from_value("options", options.into())?,
+                None => RankOptions::default(),
+            };
+            js::to_value(&session.get()?.rank(&question, &candidates, &rank, &pace).await?)
+        })
+    }
+
+    /// Where the model looks for a question: `Promise<AttentionMaps>`.
+    pub fn attention(&self, question: String, options: Option<js::AttentionOptions>) -> Promise {
+        let lease = self.lease();
+        promise(async move {
+            let mut session = lease?;
+            let pace = pace(options.as_ref().and_then(js::AttentionOptions::attention_signal));
+            pace.check()?;
+            let against = options.as_ref().and_then(js::AttentionOptions::against);
+            js::to_value(&session.get()?.attention(&question, against.as_deref(), &pace).await?)
         })
     }
 
@@ -160,11 +217,9 @@ impl Drop for Lease {
     }
 }
 
-fn check(signal: Option<&AbortSignal>) -> Result<()> {
-    if signal.is_some_and(AbortSignal::aborted) {
-        return Err(Error::Cancelled);
-    }
-    Ok(())
+/// Stops when the visitor's signal says so.
+fn pace(signal: Option<AbortSignal>) -> Pace {
+    Pace::new(move || signal.as_ref().is_some_and(AbortSignal::aborted))
 }
 
 fn from_value<T: serde::de::DeserializeOwned>(option: &str, value: JsValue) -> Result<T> {

@@ -7,6 +7,7 @@
 import { InstructBlipError, fromPlain } from "./errors.js";
 
 /** @typedef {import("./protocol.js").TokenEvent} TokenEvent */
+/** @typedef {import("./protocol.js").Prompt} Prompt */
 
 /**
  * @typedef {object} Waiting
@@ -86,11 +87,24 @@ export class Model {
   }
 
   /**
-   * Gives the model a picture (the bytes of its file) and computes its features.
+   * Gives the model a picture (the bytes of its file) and computes its features; or several
+   * pictures, such as frames of a video, which questions are then about together.
    *
+   * @overload
    * @param {Uint8Array} bytes
    * @param {AbortSignal} [signal]
    * @returns {Promise<import("./protocol.js").PictureInfo>}
+   */
+  /**
+   * @overload
+   * @param {Uint8Array[]} bytes
+   * @param {AbortSignal} [signal]
+   * @returns {Promise<import("./protocol.js").PictureInfo[]>}
+   */
+  /**
+   * @param {Uint8Array | Uint8Array[]} bytes
+   * @param {AbortSignal} [signal]
+   * @returns {Promise<any>}
    */
   setPicture(bytes, signal) {
     return this.#request({ call: "setPicture", bytes }, signal);
@@ -99,13 +113,46 @@ export class Model {
   /**
    * Asks about the picture.
    *
-   * @param {string} question
+   * @param {string | Prompt} question free text, or one of `prompts`
    * @param {import("./protocol.js").AskOptions & { signal?: AbortSignal, onToken?: (token: TokenEvent) => void }} [options]
    * @returns {Promise<import("./protocol.js").Answer>}
    */
   ask(question, options = {}) {
     const { signal, onToken, ...rest } = options;
     return this.#request({ call: "ask", question, options: rest }, signal, onToken);
+  }
+
+  /**
+   * Compares given answers: how likely the model finds each, best first.
+   *
+   * @param {string | Prompt} question
+   * @param {string[]} candidates
+   * @param {{ prior?: number[], signal?: AbortSignal }} [options] `prior` holds a probability a candidate
+   * @returns {Promise<import("./protocol.js").Ranked[]>}
+   */
+  rank(question, candidates, { prior, signal } = {}) {
+    return this.#request({ call: "rank", question, candidates, prior }, signal);
+  }
+
+  /**
+   * Where the Q-Former looks for a question, and how that differs from another one.
+   *
+   * @param {string | Prompt} question
+   * @param {{ against?: string | Prompt, signal?: AbortSignal }} [options]
+   * @returns {Promise<import("./protocol.js").AttentionMaps>}
+   */
+  attention(question, { against, signal } = {}) {
+    return this.#request({ call: "attention", question, against }, signal);
+  }
+
+  /**
+   * The text that a prompt becomes for this model.
+   *
+   * @param {Prompt} prompt
+   * @returns {Promise<import("./protocol.js").FilledPrompt>}
+   */
+  prompt(prompt) {
+    return this.#request({ call: "prompt", prompt });
   }
 
   /**

@@ -2,7 +2,7 @@
  * The messages between the page and its worker, and the values they carry.
  *
  * This file holds types only; `engine.js` (page side) and `worker.js` (worker side) import them.
- * The values of `load`, `setPicture` and `ask` have the same names in Rust (`src/web/`).
+ * The values have the same names in Rust (`src/session/`), options those of `transformers`.
  *
  * @typedef {object} Progress How far loading has come.
  * @property {"manifest" | "download" | "cache" | "upload" | "pipelines" | "ready"} phase `cache`
@@ -46,27 +46,91 @@
  * @typedef {object} TokenEvent
  * @property {number} id
  * @property {string} text newly settled text, may be empty
+ * @property {number} logProbability of the token, after penalties
  * @property {number} milliseconds since the question was asked
  *
  * @typedef {object} Statistics
  * @property {number} timeToFirstTokenMs
  * @property {number} tokensPerSecond
  * @property {number} tokens
+ * @property {number} steps of the decoder; beam search may go on after the best answer ended
  * @property {number} visionMs
  * @property {number} qformerMs
  * @property {number} encoderMs
+ * @property {number} decoderMs
  * @property {boolean} visionCached whether the picture's features were there already
+ * @property {number} dispatchesPerToken kernels that a step of the decoder runs
+ * @property {number} submitsPerToken times that a step hands work to the GPU
+ * @property {number} readbackBytesPerToken bytes that a step reads from the GPU
  *
- * @typedef {object} Answer
+ * @typedef {object} Candidate
  * @property {string} text
  * @property {number[]} ids
+ * @property {number | null} score of a beam: its log-probability over its penalised length
+ * @property {number} logProbability sum over its tokens, among what they were chosen from
+ * @property {"end" | "length" | "stop-string" | "asked"} stopReason
+ *
+ * @typedef {object} Answer
+ * @property {string} text of the best candidate
+ * @property {number[]} ids
+ * @property {number | null} score
+ * @property {Candidate[]} candidates `numReturnSequences` of them, best first
  * @property {boolean} truncatedQuestion whether the question's beginning was cut off
  * @property {boolean} stopped whether it was stopped, or reached its limit, before its end
+ * @property {"end" | "length" | "stop-string" | "asked"} stopReason
+ * @property {number | null} seed that was sampled with
  * @property {Statistics} statistics
+ * @property {string} prompt what the model was given
+ * @property {number} droppedTurns of a dialogue that did not fit, the oldest
  *
+ * How to answer; what is left out is the checkpoint's own setting, then that of `transformers`.
  * @typedef {object} AskOptions
  * @property {number} [maxNewTokens]
  * @property {number} [minLength]
+ * @property {number} [numBeams] 1 to 10; not with `doSample`
+ * @property {boolean} [doSample]
+ * @property {number} [temperature]
+ * @property {number} [topK] 0 for all
+ * @property {number} [topP]
+ * @property {number} [seed] the same one gives the same answer
+ * @property {number} [lengthPenalty] above 0 favours long beams, below 0 short ones
+ * @property {number} [repetitionPenalty]
+ * @property {number} [noRepeatNgramSize]
+ * @property {number} [numReturnSequences]
+ * @property {string[]} [stopStrings]
+ *
+ * @typedef {object} Ranked
+ * @property {number} index of the candidate as it was given
+ * @property {string} text
+ * @property {number} logLikelihood
+ * @property {number} probability among the candidates
+ *
+ * The Q-Former's attention on one picture. A map has `side` rows of `side` patches, row by row.
+ * @typedef {object} AttentionMap
+ * @property {number[]} average over the queries
+ * @property {number[][]} queries
+ * @property {number} classShare part of the attention that lies on no patch
+ * @property {{ layer: number, average: number[], classShare: number }[]} layers
+ *
+ * @typedef {object} AttentionMaps
+ * @property {number} side
+ * @property {AttentionMap[]} pictures
+ * @property {AttentionMap[] | null} difference to the question given as `against`
+ *
+ * A question with a template of the reference; `prompts.js` makes them.
+ * @typedef {{ question: string, answer: string }} DialogueTurn
+ * @typedef {{ kind: "caption" }
+ *   | { kind: "description" }
+ *   | { kind: "short-answer", question: string }
+ *   | { kind: "long-answer", question: string }
+ *   | { kind: "question", answer: string }
+ *   | { kind: "multiple-choice", question: string, options: string[] }
+ *   | { kind: "dialogue", turns: DialogueTurn[], question: string }
+ *   | { kind: "context", context: string, question: string }} Prompt
+ *
+ * @typedef {object} FilledPrompt
+ * @property {string} text
+ * @property {number} droppedTurns
  *
  * @typedef {object} PlainError An error as it crosses between worker and page.
  * @property {string} code
@@ -74,10 +138,13 @@
  *
  * What the page asks of the worker. `id` names the request in everything that belongs to it.
  * @typedef {{ id: number, call: "load", url: string, cache: boolean, stallTimeout: number | undefined }} LoadCall
- * @typedef {{ id: number, call: "setPicture", bytes: Uint8Array }} SetPictureCall
- * @typedef {{ id: number, call: "ask", question: string, options: AskOptions }} AskCall
+ * @typedef {{ id: number, call: "setPicture", bytes: Uint8Array | Uint8Array[] }} SetPictureCall
+ * @typedef {{ id: number, call: "ask", question: string | Prompt, options: AskOptions }} AskCall
+ * @typedef {{ id: number, call: "rank", question: string | Prompt, candidates: string[], prior: number[] | undefined }} RankCall
+ * @typedef {{ id: number, call: "attention", question: string | Prompt, against: string | Prompt | undefined }} AttentionCall
+ * @typedef {{ id: number, call: "prompt", prompt: Prompt }} PromptCall
  * @typedef {{ id: number, call: "verify", golden: Uint8Array, name: string | undefined }} VerifyCall
- * @typedef {LoadCall | SetPictureCall | AskCall | VerifyCall} Call
+ * @typedef {LoadCall | SetPictureCall | AskCall | RankCall | AttentionCall | PromptCall | VerifyCall} Call
  * @typedef {{ cancel: number }} Cancel
  * @typedef {Call | Cancel} ToWorker
  *
@@ -93,7 +160,11 @@
  * @typedef {object} WasmModel
  * @property {ModelInfo} info
  * @property {(bytes: Uint8Array, signal?: AbortSignal) => Promise<PictureInfo>} setPicture
- * @property {(question: string, options: AskOptions & { signal?: AbortSignal, onToken?: (token: TokenEvent) => void }) => Promise<Answer>} ask
+ * @property {(files: Uint8Array[], signal?: AbortSignal) => Promise<PictureInfo[]>} setPictures
+ * @property {(question: string, options: AskOptions & { signal?: AbortSignal, onToken?: (token: TokenEvent) => void }) => Promise<Omit<Answer, "prompt" | "droppedTurns">>} ask
+ * @property {(question: string, candidates: string[], options: { prior?: number[], signal?: AbortSignal }) => Promise<Ranked[]>} rank
+ * @property {(question: string, options: { against?: string, signal?: AbortSignal }) => Promise<AttentionMaps>} attention
+ * @property {(prompt: Prompt) => Promise<FilledPrompt>} prompt
  * @property {(golden: Uint8Array, name?: string) => Promise<any>} verify
  * @property {Promise<PlainError>} lost settles when the GPU device is lost
  * @property {() => void} free

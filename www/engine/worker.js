@@ -78,22 +78,39 @@ async function load(call, signal) {
 }
 
 /**
+ * @param {import("./protocol.js").WasmModel} model
+ * @param {string | import("./protocol.js").Prompt} question
+ * @returns {Promise<import("./protocol.js").FilledPrompt>}
+ */
+async function fill(model, question) {
+  return typeof question === "string" ? { text: question, droppedTurns: 0 } : model.prompt(question);
+}
+
+/**
  * @param {Call} call
  * @param {AbortSignal} signal
  * @returns {Promise<any>}
  */
-function perform(call, signal) {
+async function perform(call, signal) {
   if (call.call === "load") return load(call, signal);
   if (!model) throw new Error(`${call.call} before load`);
   switch (call.call) {
     case "setPicture":
-      return model.setPicture(call.bytes, signal);
-    case "ask":
-      return model.ask(call.question, {
-        ...call.options,
-        signal,
-        onToken: (value) => post({ id: call.id, event: "token", value }),
-      });
+      return Array.isArray(call.bytes) ? model.setPictures(call.bytes, signal) : model.setPicture(call.bytes, signal);
+    case "ask": {
+      const { text: prompt, droppedTurns } = await fill(model, call.question);
+      const onToken = (/** @type {import("./protocol.js").TokenEvent} */ value) => post({ id: call.id, event: "token", value });
+      const answer = await model.ask(prompt, { ...call.options, signal, onToken });
+      return { ...answer, prompt, droppedTurns };
+    }
+    case "rank":
+      return model.rank((await fill(model, call.question)).text, call.candidates, { prior: call.prior, signal });
+    case "attention": {
+      const against = call.against === undefined ? undefined : (await fill(model, call.against)).text;
+      return model.attention((await fill(model, call.question)).text, { against, signal });
+    }
+    case "prompt":
+      return model.prompt(call.prompt);
     case "verify":
       return model.verify(call.golden, call.name);
   }

@@ -5,6 +5,7 @@
  * @returns {string} such as `9.4 MB` (decimal units, as browsers show downloads)
  */
 export function bytes(bytes) {
+  if (bytes < 1e3) return `${Math.round(bytes)}\u00a0${Math.round(bytes) === 1 ? "byte" : "bytes"}`;
   if (bytes < 1e6) return `${Math.round(bytes / 1e3)}\u00a0kB`;
   if (bytes < 1e9) return `${(bytes / 1e6).toFixed(bytes < 1e8 ? 1 : 0)}\u00a0MB`;
   return `${(bytes / 1e9).toFixed(2)}\u00a0GB`;
@@ -40,4 +41,22 @@ export function parameters(count) {
   if (count >= 1e9) return `${(count / 1e9).toFixed(1)} billion`;
   if (count >= 1e6) return `${(count / 1e6).toFixed(1)} million`;
   return `${Math.round(count / 1e3)} thousand`;
+}
+
+/**
+ * @param {number} number
+ * @param {string} thing
+ * @returns {string} such as `1 token` or `7 tokens`
+ */
+export function count(number, thing) {
+  return `${number} ${thing}${number === 1 ? "" : "s"}`;
+}
+
+/**
+ * @param {number} share
+ * @returns {string} such as `84 %` or `0.3 %`
+ */
+export function percent(share) {
+  const percents = 100 * share;
+  return `${percents >= 10 ? percents.toFixed(0) : percents.toFixed(1)}\u00a0%`;
 }

@@ -1,12 +1,16 @@
-//! `instructblip ask`: one question about one picture, the answer streamed to the terminal.
+//! `instructblip ask`: one question about one picture, the answer streamed to the terminal, or
+//! given answers ranked.
 
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
-use instructblip_web::session::AskOptions;
+use instructblip_web::pace::Pace;
+use instructblip_web::session::{Answer, AskOptions, PictureInfo, RankOptions, Session};
 use instructblip_web::{Error, Result};
+use serde_json::json;
 
+use super::generation::GenerationArgs;
 use super::load::{self, DeviceName};
 
 /// Arguments of `ask`.
@@ -20,47 +24,83 @@ pub struct Args {
     image: PathBuf,
     /// The question, or any instruction.
     question: String,
-    /// At most this many tokens.
-    #[arg(long)]
-    max_new_tokens: Option<usize>,
     /// Print one JSON object with text, ids and times instead of streaming.
     #[arg(long)]
     json: bool,
     /// Where to run.
     #[arg(long, value_enum, default_value = "wgpu")]
     device: DeviceName,
+    #[command(flatten)]
+    generation: GenerationArgs,
+    /// Do not generate: rank this answer among all given ones, most probable first.
+    #[arg(long, value_name = "ANSWER", help_heading = "Ranking")]
+    rank: Vec<String>,
+    /// Weight of an answer before looking, one for each --rank in order [default: alike].
+    #[arg(long, value_name = "WEIGHT", requires = "rank", help_heading = "Ranking")]
+    prior: Vec<f32>,
 }
 
 /// Answers one question.
 ///
 /// # Errors
-/// Whatever is wrong with the model, the picture or the question.
+/// Whatever is wrong with the model, the picture, the question or an option.
 pub fn run(args: &Args) -> Result<()> {
     let picture = std::fs::read(&args.image).map_err(|error| Error::io(&args.image, error))?;
     let mut session = load::session(&args.model, &args.device.open()?)?;
-    let options = AskOptions { max_new_tokens: args.max_new_tokens, ..AskOptions::default() };
-    let info = pollster::block_on(session.set_picture(&picture))?;
+    let info = pollster::block_on(session.set_picture(&picture, &Pace::default()))?;
+    if args.rank.is_empty() { answer(args, &mut session, &info) } else { rank(args, &mut session) }
+}
+
+fn answer(args: &Args, session: &mut Session, picture: &PictureInfo) -> Result<()> {
     let mut stdout = std::io::stdout();
-    let answer = pollster::block_on(session.ask(&args.question, &options, &mut |token| {
-        if !args.json {
-            // A closed pipe ends the answer: nobody reads on.
-            let written = write!(stdout, "{}", token.text).and_then(|()| stdout.flush());
-            if written.is_err() {
-                return ControlFlow::Break(());
+    let answer = pollster::block_on(session.ask(
+        &args.question,
+        &AskOptions::from(&args.generation),
+        &Pace::default(),
+        &mut |token| {
+            if !args.json {
+                // A closed pipe ends the answer: nobody reads on.
+                let written = write!(stdout, "{}", token.text).and_then(|()| stdout.flush());
+                if written.is_err() {
+                    return ControlFlow::Break(());
+                }
             }
-        }
-        ControlFlow::Continue(())
-    }))?;
+            ControlFlow::Continue(())
+        },
+    ))?;
     if args.json {
-        let json = serde_json::json!({ "picture": info, "answer": answer });
-        println!("{json:#}");
+        println!("{:#}", json!({ "picture": picture, "answer": answer }));
     } else {
         println!();
-        if answer.truncated_question {
-            eprintln!(
-                "note: the question is longer than the model takes; its beginning was left out"
-            );
-        }
+        print_rest(&answer);
+    }
+    Ok(())
+}
+
+/// The other answers, and what is worth knowing about all of them.
+fn print_rest(answer: &Answer) {
+    for candidate in answer.candidates.iter().skip(1) {
+        println!("{}", candidate.text);
+    }
+    if let Some(seed) = answer.seed {
+        eprintln!("note: drawn with --seed {seed}");
+    }
+    if answer.truncated_question {
+        eprintln!("note: the question is longer than the model takes; its beginning was left out");
+    }
+}
+
+fn rank(args: &Args, session: &mut Session) -> Result<()> {
+    let options = RankOptions { prior: (!args.prior.is_empty()).then(|| args.prior.clone()) };
+    let pace = Pace::default();
+    let ranked = pollster::block_on(session.rank(&args.question, &args.rank, &options, &pace))?;
+    if args.json {
+        println!("{:#}", json!(ranked));
+        return Ok(());
+    }
+    for place in ranked {
+        let percent = 100.0 * place.probability;
+        println!("{percent:6.2} %  {:9.3}  {}", place.log_likelihood, place.text);
     }
     Ok(())
 }

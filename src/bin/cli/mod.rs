@@ -3,6 +3,7 @@
 pub mod ask;
 pub mod convert;
 pub mod export;
+pub mod generation;
 pub mod inspect;
 pub mod load;
 pub mod progress;

@@ -1,0 +1,230 @@
+//! A question about the current picture, and its answer.
+
+use std::ops::ControlFlow;
+
+use burn::tensor::Tensor;
+use serde::Serialize;
+use web_time::Instant;
+
+use super::{AskOptions, Session, milliseconds};
+use crate::error::{Error, Result};
+use crate::generation::{Clock, GenerationOptions, Generator, Sequence, Stop, Token};
+use crate::pace::Pace;
+use crate::readback;
+use crate::text::Detokenizer;
+
+/// One decoded token of the first answer. With beams tokens come once every beam that may still
+/// win shares them.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TokenEvent {
+    /// The token's id.
+    pub id: u32,
+    /// Text that cannot change any more; may be empty.
+    pub text: String,
+    /// Log-probability of the token among what it was chosen from, penalties included.
+    pub log_probability: f32,
+    /// Milliseconds since the question.
+    pub milliseconds: f64,
+}
+
+/// A finished answer.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Answer {
+    /// The answer's text, special tokens left out.
+    pub text: String,
+    /// The generated ids, the end token included.
+    pub ids: Vec<u32>,
+    /// Its score in beam search: log-probability over the penalised length.
+    pub score: Option<f32>,
+    /// All answers asked for, this one first: beams by score, drawn ones as they were drawn.
+    pub candidates: Vec<Candidate>,
+    /// The question was longer than the model takes and lost its beginning.
+    pub truncated_question: bool,
+    /// The caller stopped it, or the limit of tokens did: the answer may be unfinished.
+    pub stopped: bool,
+    /// Why it ended.
+    pub stop_reason: Stop,
+    /// What the tokens were drawn with; repeats the answer on the same kind of device.
+    pub seed: Option<u32>,
+    /// Where the time went.
+    pub statistics: Statistics,
+}
+
+/// One of several answers.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Candidate {
+    /// Its text.
+    pub text: String,
+    /// Its ids.
+    pub ids: Vec<u32>,
+    /// Its score, of beams.
+    pub score: Option<f32>,
+    /// Sum of its tokens' log-probabilities among what they were chosen from.
+    pub log_probability: f32,
+    /// Why it ended.
+    pub stop_reason: Stop,
+}
+
+/// Where the time of an answer went.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Statistics {
+    /// From the question to its first settled token.
+    pub time_to_first_token_ms: f64,
+    /// Decoder steps after the first, over their time; 0 for a single one. A step makes a token
+    /// of every beam or answer.
+    pub tokens_per_second: f64,
+    /// Generated tokens, the end token included.
+    pub tokens: usize,
+    /// Decoder steps; more than tokens where beam search went on for a better answer.
+    pub steps: usize,
+    /// Time of the vision tower; 0 when it was cached.
+    pub vision_ms: f64,
+    /// Time of the Q-Former and projection.
+    pub qformer_ms: f64,
+    /// Time of the encoder.
+    pub encoder_ms: f64,
+    /// Time of all decoder steps and what comes before the first.
+    pub decoder_ms: f64,
+    /// The picture's features were there from an earlier question.
+    pub vision_cached: bool,
+    /// Kernels of a decoder step after the first.
+    pub dispatches_per_token: f64,
+    /// Submits of such a step.
+    pub submits_per_token: f64,
+    /// Bytes read back in such a step.
+    pub readback_bytes_per_token: f64,
+}
+
+/// A question as the decoder sees it.
+pub(super) struct Understood {
+    /// `encoder_last_hidden_state`.
+    pub(super) hidden: Tensor<3>,
+    pub(super) truncated: bool,
+    pub(super) statistics: Statistics,
+}
+
+impl Session {
+    /// Answers a question about the current picture; `on_token` may break to stop early.
+    ///
+    /// Stopping through `pace` before the first token is an error; later it ends the answer.
+    ///
+    /// # Errors
+    /// There is no picture, the question is empty, an option is out of range, it was cancelled,
+    /// or the GPU failed.
+    pub async fn ask(
+        &mut self,
+        question: &str,
+        options: &AskOptions,
+        pace: &Pace,
+        on_token: &mut dyn FnMut(&TokenEvent) -> ControlFlow<()>,
+    ) -> Result<Answer> {
+        let start = Instant::now();
+        let options = options.complete(&self.generation, &self.config.text_config)?;
+        let Understood { hidden, truncated, mut statistics } =
+            self.understand(question, pace).await?;
+
+        let stage = Instant::now();
+        let mut text = self.tokenizers.stream();
+        let mut first = None;
+        let mut tell = |token: Token| {
+            first.get_or_insert_with(|| milliseconds(start));
+            let text = self.piece(&mut text, token)?;
+            Ok(on_token(&TokenEvent {
+                id: token.id,
+                text,
+                log_probability: token.log_probability,
+                milliseconds: milliseconds(start),
+            }))
+        };
+        let generated = Generator {
+            model: self.model.language_model(),
+            options: &options,
+            decode: &|ids| self.tokenizers.decode(ids),
+            pace,
+        }
+        .run(&hidden, &mut tell)
+        .await?;
+        statistics.decoder_ms = milliseconds(stage);
+        statistics.time_to_first_token_ms = first.unwrap_or_else(|| milliseconds(start));
+        statistics.count_steps(&generated.clock);
+        self.answer(&generated.sequences, &options, truncated, statistics)
+    }
+
+    /// Runs the Q-Former and the encoder over a question.
+    pub(super) async fn understand(&mut self, question: &str, pace: &Pace) -> Result<Understood> {
+        self.require_picture()?;
+        let encoded = self.tokenizers.encode(question)?;
+        let mut statistics = Statistics {
+            vision_cached: self.vision_ms.is_none(),
+            vision_ms: self.vision_ms.take().unwrap_or(0.0),
+            ..Statistics::default()
+        };
+        let stage = Instant::now();
+        let projected = self.look(&encoded.qformer, pace).await?;
+        readback::finished(&projected).await?;
+        statistics.qformer_ms = milliseconds(stage);
+        let stage = Instant::now();
+        let hidden = self.model.encode(&projected, &encoded.t5.0, pace).await?;
+        readback::finished(&hidden).await?;
+        statistics.encoder_ms = milliseconds(stage);
+        Ok(Understood { hidden, truncated: encoded.truncated, statistics })
+    }
+
+    /// The text that a token settles; with the last one all that is left.
+    fn piece(&self, text: &mut Detokenizer, token: Token) -> Result<String> {
+        let piece = text.push(&self.tokenizers, token.id)?;
+        let rest = if token.last { text.finish(&self.tokenizers)? } else { String::new() };
+        Ok(piece + &rest)
+    }
+
+    fn answer(
+        &self,
+        sequences: &[Sequence],
+        options: &GenerationOptions,
+        truncated_question: bool,
+        mut statistics: Statistics,
+    ) -> Result<Answer> {
+        let candidate = |sequence: &Sequence| {
+            Ok(Candidate {
+                text: self.tokenizers.decode(&sequence.ids)?,
+                ids: sequence.ids.clone(),
+                score: sequence.score,
+                log_probability: sequence.log_probabilities.iter().sum(),
+                stop_reason: sequence.stop,
+            })
+        };
+        let candidates = sequences.iter().map(candidate).collect::<Result<Vec<_>>>()?;
+        let best = candidates.first().cloned();
+        let best = best.ok_or_else(|| Error::Internal { reason: "no text was made".into() })?;
+        statistics.tokens = best.ids.len();
+        Ok(Answer {
+            text: best.text,
+            ids: best.ids,
+            score: best.score,
+            candidates,
+            truncated_question,
+            stopped: matches!(best.stop_reason, Stop::Length | Stop::Asked),
+            stop_reason: best.stop_reason,
+            seed: options.sampling.map(|sampling| sampling.seed),
+            statistics,
+        })
+    }
+}
+
+impl Statistics {
+    fn count_steps(&mut self, clock: &Clock) {
+        self.steps = clock.steps;
+        let Some((steps, seconds, counts)) = clock.later_steps() else { return };
+        let each = |count: u64| count as f64 / steps as f64;
+        if seconds > 0.0 {
+            self.tokens_per_second = steps as f64 / seconds;
+        }
+        self.dispatches_per_token = each(counts.dispatches);
+        self.submits_per_token = each(counts.submits);
+        self.readback_bytes_per_token = each(counts.bytes_read);
+    }
+}

@@ -1,0 +1,146 @@
+//! Where the model looked: the Q-Former's attention to the picture for a question.
+//!
+//! The queries look at the picture in some of the Q-Former's layers, steered by the instruction.
+//! What each of them attends to, averaged over heads, is `cross_attentions` of the reference with
+//! `output_attentions=True`. It is computed when asked for, by a kernel of its own.
+
+use serde::Serialize;
+
+use super::Session;
+use crate::error::Result;
+use crate::pace::Pace;
+use crate::readback;
+
+/// Maps over all current pictures.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AttentionMaps {
+    /// Patches along a side; a map has `side * side` values, row by row from the top left.
+    pub side: usize,
+    /// One entry a picture.
+    pub pictures: Vec<PictureMap>,
+    /// The same for this question less the same for the other, where there is one: above zero
+    /// where this question made the model look more.
+    pub difference: Option<Vec<PictureMap>>,
+}
+
+/// Where the queries look in one picture. All values are probabilities, or their differences.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PictureMap {
+    /// Mean over queries and over the layers that look at the picture. With `class_share` it sums
+    /// to 1.
+    pub average: Vec<f32>,
+    /// Mean over the layers, for each query.
+    pub queries: Vec<Vec<f32>>,
+    /// The part of the attention that went to the class token, which has no place.
+    pub class_share: f32,
+    /// The layers one by one.
+    pub layers: Vec<LayerMap>,
+}
+
+/// Where the queries look in one layer.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LayerMap {
+    /// The Q-Former's layer.
+    pub layer: usize,
+    /// Mean over queries.
+    pub average: Vec<f32>,
+    /// As [`PictureMap::class_share`].
+    pub class_share: f32,
+}
+
+impl Session {
+    /// Where the model looks for a question; with `against` also how that differs from another
+    /// question. In BLIP-2, whose Q-Former does not read the question, nothing differs.
+    ///
+    /// # Errors
+    /// There is no picture, a question is empty, it was cancelled, or the GPU failed.
+    pub async fn attention(
+        &self,
+        question: &str,
+        against: Option<&str>,
+        pace: &Pace,
+    ) -> Result<AttentionMaps> {
+        self.require_picture()?;
+        let pictures = self.maps(question, pace).await?;
+        let difference = match against {
+            Some(other) => {
+                let others = self.maps(other, pace).await?;
+                Some(pictures.iter().zip(&others).map(|(a, b)| a.less(b)).collect())
+            }
+            None => None,
+        };
+        let vision = &self.config.vision_config;
+        Ok(AttentionMaps { side: vision.image_size / vision.patch_size, pictures, difference })
+    }
+
+    async fn maps(&self, question: &str, pace: &Pace) -> Result<Vec<PictureMap>> {
+        let ids = self.tokenizers.encode(question)?.qformer.0;
+        let qformer = &self.config.qformer_config;
+        let layers: Vec<usize> =
+            (0..qformer.num_hidden_layers).filter(|i| qformer.has_cross_attention(*i)).collect();
+        let mut pictures = Vec::with_capacity(self.pictures.len());
+        for picture in &self.pictures {
+            let maps = self.model.maps(&picture.features, &ids, pace).await?;
+            let mut values = Vec::with_capacity(maps.len());
+            for map in &maps {
+                values.push(readback::floats(map).await?);
+            }
+            let tokens = self.config.vision_config.num_tokens();
+            pictures.push(PictureMap::new(&layers, &values, tokens));
+        }
+        Ok(pictures)
+    }
+}
+
+impl PictureMap {
+    /// From `[queries, tokens]` for each of `layers`; token 0 is the class token.
+    fn new(layers: &[usize], values: &[Vec<f32>], tokens: usize) -> Self {
+        let mean = |rows: &[&[f32]]| -> Vec<f32> {
+            let sum = |i: usize| rows.iter().map(|row| row[i]).sum::<f32>();
+            (0..tokens).map(|i| sum(i) / rows.len() as f32).collect()
+        };
+        let rows: Vec<Vec<&[f32]>> =
+            values.iter().map(|layer| layer.chunks_exact(tokens).collect()).collect();
+        let by_layer: Vec<Vec<f32>> = rows.iter().map(|rows| mean(rows)).collect();
+        let average = mean(&by_layer.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        let queries = rows.first().map_or(0, Vec::len);
+        let query = |q: usize| mean(&rows.iter().map(|rows| rows[q]).collect::<Vec<_>>());
+        Self {
+            queries: (0..queries).map(|q| query(q)[1..].to_vec()).collect(),
+            class_share: average[0],
+            average: average[1..].to_vec(),
+            layers: layers
+                .iter()
+                .zip(by_layer)
+                .map(|(&layer, map)| LayerMap {
+                    layer,
+                    class_share: map[0],
+                    average: map[1..].to_vec(),
+                })
+                .collect(),
+        }
+    }
+
+    fn less(&self, other: &Self) -> Self {
+        let less =
+            |a: &[f32], b: &[f32]| -> Vec<f32> { a.iter().zip(b).map(|(a, b)| a - b).collect() };
+        Self {
+            average: less(&self.average, &other.average),
+            queries: self.queries.iter().zip(&other.queries).map(|(a, b)| less(a, b)).collect(),
+            class_share: self.class_share - other.class_share,
+            layers: self
+                .layers
+                .iter()
+                .zip(&other.layers)
+                .map(|(a, b)| LayerMap {
+                    layer: a.layer,
+                    average: less(&a.average, &b.average),
+                    class_share: a.class_share - b.class_share,
+                })
+                .collect(),
+        }
+    }
+}
