@@ -5,7 +5,8 @@
 //! a time; the worker in `www/engine/worker.js` queues them.
 //!
 //! - [`loader`]: address → verified shards → GPU buffers → session
-//! - [`fetch`], [`store`], [`cancel`], [`progress`], [`turn`]: what the loader needs of the browser
+//! - [`manifest`]: the small files, checked before the large ones are fetched
+//! - [`fetch`], [`store`], [`cancel`], [`progress`], [`turn`], [`together`]: what the loader needs
 //! - [`gpu`]: the device, and its loss
 //! - [`js`], [`panic`]: values and failures across the border
 
@@ -14,9 +15,11 @@ mod fetch;
 mod gpu;
 mod js;
 mod loader;
+mod manifest;
 mod panic;
 mod progress;
 mod store;
+mod together;
 mod turn;
 
 use std::cell::RefCell;
