@@ -2,6 +2,7 @@
 
 pub mod ask;
 pub mod convert;
+pub mod eval;
 pub mod export;
 pub mod generation;
 pub mod inspect;
