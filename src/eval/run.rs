@@ -113,7 +113,12 @@ pub fn run(
             seen = Some(&item.images);
         }
         let (text, scores) = if item.candidates.is_empty() {
-            (model.ask(&item.prompt, decoding).map_err(at_fault)?, Vec::new())
+            let answer = model.ask(&item.prompt, decoding).map_err(|error| match error {
+                // The decoding is the caller's, not the item's.
+                Error::OptionInvalid { .. } => error,
+                error => at_fault(error),
+            })?;
+            (answer, Vec::new())
         } else {
             let scores = model.rank(&item.prompt, &item.candidates).map_err(at_fault)?;
             let best = ranking::best(&scores).and_then(|best| item.candidates.get(best));
