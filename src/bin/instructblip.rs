@@ -29,7 +29,7 @@ enum Command {
     /// Compare every stage with recorded outputs of the reference implementation.
     Verify(cli::verify::Args),
     /// Ask a question about a picture.
-    Ask(cli::ask::Args),
+    Ask(Box<cli::ask::Args>),
     /// Score a model on a data set, beside the paper's figures.
     Eval(cli::eval::Args),
 }

@@ -2,7 +2,7 @@
 
 use super::data::Line;
 use super::metric::Metric;
-use crate::prompt::{Preset, dialogue, with_context};
+use crate::prompt::{Preset, Turn, dialogue, lettered, with_context};
 
 /// The finished prompt, or what is wrong with the line.
 pub fn build(line: &Line, metric: Metric) -> Result<String, String> {
@@ -18,7 +18,7 @@ pub fn build(line: &Line, metric: Metric) -> Result<String, String> {
                 })?;
             preset.prompt(question)
         }
-        None if !line.history.is_empty() => dialogue(&line.history, question),
+        None if !line.history.is_empty() => dialogue(&turns(line), question),
         None => match &line.context {
             Some(context) => with_context(context, question),
             None if metric == Metric::Cider && question.is_empty() => {
@@ -33,6 +33,11 @@ pub fn build(line: &Line, metric: Metric) -> Result<String, String> {
     Ok(prompt)
 }
 
+fn turns(line: &Line) -> Vec<Turn> {
+    let turn = |(question, answer): (String, String)| Turn { question, answer };
+    line.history.iter().cloned().map(turn).collect()
+}
+
 /// Replaces `{question}`, `{context}`, `{options}` ("(a) red (b) blue") and `{history}`.
 fn fill(template: &str, line: &Line) -> Result<String, String> {
     let mut prompt = String::new();
@@ -44,7 +49,7 @@ fn fill(template: &str, line: &Line) -> Result<String, String> {
         match name {
             "question" => prompt.push_str(line.question.as_deref().unwrap_or_default()),
             "context" => prompt.push_str(line.context.as_deref().unwrap_or_default()),
-            "options" => prompt.push_str(&options(&line.candidates)),
+            "options" => prompt.push_str(&lettered(&line.candidates)),
             "history" => {
                 let turns: Vec<_> = line.history.iter().map(|(q, a)| format!("{q} {a}")).collect();
                 prompt.push_str(&turns.join(" "));
@@ -59,14 +64,6 @@ fn fill(template: &str, line: &Line) -> Result<String, String> {
     }
     prompt.push_str(rest);
     Ok(prompt)
-}
-
-fn options(candidates: &[String]) -> String {
-    let letters =
-        ('a'..='z').map(String::from).chain((27..).map(|number: usize| number.to_string()));
-    let lettered: Vec<_> =
-        letters.zip(candidates).map(|(letter, text)| format!("({letter}) {text}")).collect();
-    lettered.join(" ")
 }
 
 #[cfg(test)]

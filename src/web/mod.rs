@@ -7,7 +7,6 @@
 //! - [`loader`]: address → verified shards → GPU buffers → session
 //! - [`fetch`], [`cache`], [`cancel`], [`progress`], [`turn`]: what the loader needs of the browser
 //! - [`gpu`]: the device, and its loss
-//! - [`prompt`]: the prompts that JavaScript may ask to be filled in
 //! - [`js`], [`panic`]: values and failures across the border
 
 mod cache;
@@ -18,7 +17,6 @@ mod js;
 mod loader;
 mod panic;
 mod progress;
-mod prompt;
 mod turn;
 
 use std::cell::RefCell;
@@ -33,6 +31,7 @@ use web_sys::AbortSignal;
 
 use crate::error::{Error, Result};
 use crate::pace::Pace;
+use crate::prompt::Prompt;
 use crate::session::{AskOptions, RankOptions, Session};
 use crate::verify::{DEFAULT_TOLERANCE, Golden, verify};
 
@@ -106,8 +105,10 @@ impl Model {
 
     /// The text that a prompt becomes: `Promise<{ text, droppedTurns }>`.
     pub fn prompt(&self, prompt: js::Prompt) -> Promise {
+        let lease = self.lease();
         promise(async move {
-            js::to_value(&from_value::<prompt::Prompt>("prompt", prompt.into())?.fill())
+            let prompt: Prompt = from_value("prompt", prompt.into())?;
+            js::to_value(&lease?.get()?.prompt(&prompt)?)
         })
     }
 

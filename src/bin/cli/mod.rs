@@ -1,6 +1,7 @@
 //! The subcommands, one file each.
 
 pub mod ask;
+pub mod attention;
 pub mod convert;
 pub mod eval;
 pub mod export;
