@@ -107,6 +107,16 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A line of a data set, or of a file of answers, is malformed.
+    #[error("{file}, line {line}: {reason}")]
+    DataInvalid {
+        /// The file.
+        file: String,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The browser has no WebGPU.
     #[error(
         "This browser has no WebGPU. Use a current Chrome, Edge, Safari or Firefox, over https or on localhost."
@@ -213,6 +223,7 @@ impl Error {
             Self::QuestionEmpty => "question-empty",
             Self::PictureMissing => "picture-missing",
             Self::OptionInvalid { .. } => "option-invalid",
+            Self::DataInvalid { .. } => "data-invalid",
             Self::WebGpuMissing => "webgpu-missing",
             Self::AdapterMissing { .. } => "adapter-missing",
             Self::DeviceLost { .. } => "device-lost",

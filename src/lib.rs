@@ -20,6 +20,8 @@
 pub mod checkpoint;
 pub mod config;
 pub mod error;
+#[cfg(not(target_family = "wasm"))]
+pub mod eval;
 pub mod fit;
 pub mod generation;
 pub mod image;

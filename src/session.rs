@@ -22,6 +22,7 @@ use crate::checkpoint::store::WeightStore;
 use crate::config::{GenerationConfig, ModelConfig, PreprocessorConfig};
 use crate::error::Result;
 use crate::models::InstructBlip;
+use crate::prompt::{Filled, Prompt};
 use crate::text::Tokenizers;
 use pictures::Picture;
 
@@ -124,6 +125,14 @@ impl Session {
     #[must_use]
     pub fn tokenizers(&self) -> &Tokenizers {
         &self.tokenizers
+    }
+
+    /// The text of a prompt, shortened to what the model reads.
+    ///
+    /// # Errors
+    /// A tokenizer turns out broken.
+    pub fn prompt(&self, prompt: &Prompt) -> Result<Filled> {
+        prompt.fill(&self.tokenizers)
     }
 
     /// The model itself.

@@ -2,8 +2,10 @@
 //! streamed, why answers end, what a token costs, ranking.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use std::cell::Cell;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::rc::Rc;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use instructblip_web::checkpoint::Folder;
@@ -269,21 +271,26 @@ fn a_stop_string_ends_the_answer_and_stays_in_it() {
     }
 }
 
+/// By the listener, or by a signal that the listener knows nothing of.
 #[test]
 fn an_answer_can_be_stopped_on_the_way() {
     let mut session = random();
-    for num_beams in [1, 4] {
+    for (num_beams, by_signal) in [(1, false), (4, false), (1, true), (4, true)] {
         let options = AskOptions {
             num_beams: Some(num_beams),
             max_new_tokens: Some(60),
             min_length: Some(60),
             ..AskOptions::default()
         };
+        let signal = Rc::new(Cell::new(false));
+        let heard = Rc::clone(&signal);
+        let pace = Pace::new(move || heard.get());
         let mut told = Vec::new();
-        let pace = Pace::default();
         let on_token = &mut |token: &TokenEvent| {
             told.push(token.id);
-            if told.len() == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            let enough = told.len() == 2;
+            signal.set(enough && by_signal);
+            if enough && !by_signal { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
         let answer = session.ask(QUESTION, &options, &pace, on_token);
         let answer = pollster::block_on(answer).unwrap();

@@ -29,7 +29,9 @@ enum Command {
     /// Compare every stage with recorded outputs of the reference implementation.
     Verify(cli::verify::Args),
     /// Ask a question about a picture.
-    Ask(cli::ask::Args),
+    Ask(Box<cli::ask::Args>),
+    /// Score a model on a data set, beside the paper's figures.
+    Eval(cli::eval::Args),
 }
 
 fn main() -> ExitCode {
@@ -49,6 +51,7 @@ fn run() -> Result<ExitCode, Error> {
         Command::Inspect(args) => cli::inspect::run(args)?,
         Command::Synth(args) => cli::synth::run(args)?,
         Command::Ask(args) => cli::ask::run(&args)?,
+        Command::Eval(args) => cli::eval::run(&args)?,
         Command::Verify(args) => return cli::verify::run(&args),
     }
     Ok(ExitCode::SUCCESS)

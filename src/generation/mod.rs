@@ -1,7 +1,7 @@
 //! From encoder output to token ids.
 //!
-//! Reference: `GenerationMixin.generate` of transformers. [`sample`] is its `_sample`, one token a
-//! step for each text, greedy or drawn; [`beam`] its `_beam_search`; [`rank`] scores given texts.
+//! Reference: `GenerationMixin.generate` of transformers. `sample` is its `_sample`, one token a
+//! step for each text, greedy or drawn; `beam` its `_beam_search`; [`rank`] scores given texts.
 //! Penalties, softmax and choice run on the device: a step reads back the chosen tokens, or of
 //! beams the best candidates, never the logits.
 

@@ -6,6 +6,7 @@
 use super::{GROUP, Packed, check_packed, check_weights, largest, nearest, unfit};
 use crate::error::Result;
 use half::f16;
+use half::slice::HalfFloatSliceExt;
 
 const PER_WORD: usize = 8;
 
@@ -84,10 +85,13 @@ fn pack(groups: &[[f32; GROUP]], k: usize, choice: ScaleChoice) -> Result<Packed
 #[inline(always)]
 fn search(group: &[f32; GROUP], largest: f32, plain: f16) -> f16 {
     let mut best = (squared_error(group, plain.to_f32()), plain);
-    for divisor in DIVISORS {
-        let positive = f16::from_f32(largest / divisor);
-        for scale in [positive, -positive] {
-            let error = squared_error(group, scale.to_f32());
+    // Rounded to f16 all at once: one by one this takes longer than the errors do.
+    let (mut halves, mut floats) = ([f16::ZERO; DIVISORS.len()], [0.0; DIVISORS.len()]);
+    halves.convert_from_f32_slice(&DIVISORS.map(|divisor| largest / divisor));
+    halves.convert_to_f32_slice(&mut floats);
+    for (half, float) in halves.into_iter().zip(floats) {
+        for (scale, value) in [(half, float), (-half, -float)] {
+            let error = squared_error(group, value);
             if error < best.0 {
                 best = (error, scale);
             }

@@ -3,6 +3,10 @@
 //! The queries look at the picture in some of the Q-Former's layers, steered by the instruction.
 //! What each of them attends to, averaged over heads, is `cross_attentions` of the reference with
 //! `output_attentions=True`. It is computed when asked for, by a kernel of its own.
+//!
+//! The map is the last such layer's: there, the queries have read the question. On the pocket
+//! model its peak lies on what was asked about more often than the mean's over all layers, and
+//! much more often than the first layer's (`tools/pocket/looked.py`).
 
 use serde::Serialize;
 
@@ -28,14 +32,14 @@ pub struct AttentionMaps {
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PictureMap {
-    /// Mean over queries and over the layers that look at the picture. With `class_share` it sums
+    /// Mean over queries, in the last layer that looks at the picture. With `class_share` it sums
     /// to 1.
     pub average: Vec<f32>,
-    /// Mean over the layers, for each query.
+    /// The same layer for each query.
     pub queries: Vec<Vec<f32>>,
     /// The part of the attention that went to the class token, which has no place.
     pub class_share: f32,
-    /// The layers one by one.
+    /// All layers that look at the picture, in order.
     pub layers: Vec<LayerMap>,
 }
 
@@ -98,29 +102,23 @@ impl Session {
 impl PictureMap {
     /// From `[queries, tokens]` for each of `layers`; token 0 is the class token.
     fn new(layers: &[usize], values: &[Vec<f32>], tokens: usize) -> Self {
-        let mean = |rows: &[&[f32]]| -> Vec<f32> {
-            let sum = |i: usize| rows.iter().map(|row| row[i]).sum::<f32>();
-            (0..tokens).map(|i| sum(i) / rows.len() as f32).collect()
-        };
-        let rows: Vec<Vec<&[f32]>> =
-            values.iter().map(|layer| layer.chunks_exact(tokens).collect()).collect();
-        let by_layer: Vec<Vec<f32>> = rows.iter().map(|rows| mean(rows)).collect();
-        let average = mean(&by_layer.iter().map(Vec::as_slice).collect::<Vec<_>>());
-        let queries = rows.first().map_or(0, Vec::len);
-        let query = |q: usize| mean(&rows.iter().map(|rows| rows[q]).collect::<Vec<_>>());
+        let layers: Vec<LayerMap> = layers
+            .iter()
+            .zip(values)
+            .map(|(&layer, values)| {
+                let rows = values.len() / tokens;
+                let mean = |token: usize| {
+                    values.iter().skip(token).step_by(tokens).sum::<f32>() / rows as f32
+                };
+                LayerMap { layer, class_share: mean(0), average: (1..tokens).map(mean).collect() }
+            })
+            .collect();
+        let rows = values.last().map_or(&[][..], Vec::as_slice).chunks_exact(tokens);
         Self {
-            queries: (0..queries).map(|q| query(q)[1..].to_vec()).collect(),
-            class_share: average[0],
-            average: average[1..].to_vec(),
-            layers: layers
-                .iter()
-                .zip(by_layer)
-                .map(|(&layer, map)| LayerMap {
-                    layer,
-                    class_share: map[0],
-                    average: map[1..].to_vec(),
-                })
-                .collect(),
+            average: layers.last().map_or_else(Vec::new, |last| last.average.clone()),
+            queries: rows.map(|row| row[1..].to_vec()).collect(),
+            class_share: layers.last().map_or(0.0, |last| last.class_share),
+            layers,
         }
     }
 

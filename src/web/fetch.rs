@@ -114,9 +114,11 @@ pub async fn shard(
             if chunk.length() > length - received {
                 return ControlFlow::Break(());
             }
+            let bytes = chunk.length();
             body.set(&chunk, received);
-            received += chunk.length();
-            counted.add(chunk.length());
+            js::release(&chunk);
+            received += bytes;
+            counted.add(bytes);
             ControlFlow::Continue(())
         })
         .await?;
@@ -254,13 +256,15 @@ async fn request(
     let network = |reason: String| Error::Network { url: url.into(), reason };
     let response = match attempt.wait(url, js::fetch(url, &init)).await {
         Err(Failure::Again(_)) if hidden(url, attempt).await => {
-            return Err(Failure::Final(Error::CorsMissing { url: url.into(), origin: js::origin() }));
+            return Err(Failure::Final(Error::CorsMissing {
+                url: url.into(),
+                origin: js::origin(),
+            }));
         }
         response => response?,
     };
-    let response: Response = response
-        .dyn_into()
-        .map_err(|other| Failure::Final(network(js::reason(&other))))?;
+    let response: Response =
+        response.dyn_into().map_err(|other| Failure::Final(network(js::reason(&other))))?;
     match response.status() {
         404 | 410 => Ok(None),
         _ if response.ok() => Ok(Some(response)),

@@ -107,7 +107,8 @@ pub async fn guarded<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     for refused in [memory.await, internal.await, validation.await] {
         match refused {
             Some(wgpu::Error::OutOfMemory { .. }) => {
-                let advice = "Close other tabs and programs that use the GPU, or choose a smaller model.";
+                let advice =
+                    "Close other tabs and programs that use the GPU, or choose a smaller model.";
                 return Err(Error::OutOfMemory { advice: advice.into() });
             }
             Some(error) => return Err(Error::Gpu { reason: error.to_string() }),

@@ -5,9 +5,6 @@
 //! passes through one reused buffer to the GPU, so that wasm memory holds one shard, not a model.
 
 use std::cell::{Cell, RefCell};
-use std::future::Future;
-use std::pin::Pin;
-use std::task::Poll;
 
 use js_sys::{Function, Uint8Array};
 use serde::Serialize;
@@ -16,38 +13,23 @@ use wasm_bindgen_futures::JsFuture;
 use web_sys::AbortSignal;
 
 use crate::checkpoint::store::WeightStore;
-use crate::checkpoint::{Dtype, Header, Index, ShardInfo};
-use crate::config::{GenerationConfig, ModelConfig, PreprocessorConfig};
+use crate::checkpoint::{Dtype, Header, ShardInfo};
 use crate::error::{Error, Result};
 use crate::fit::Needs;
 use crate::quant::GROUP;
-use crate::session::{ModelFiles, Session};
-use crate::text::Tokenizers;
+use crate::session::Session;
 
 use super::cancel::Cancel;
 use super::fetch::{self, Body, Fetcher};
+use super::manifest::{Manifest, record_of, shards_of, small_files};
 use super::progress::{Meter, Phase};
-use super::store::{Blob, JsStore, Record, Store};
+use super::store::{JsStore, Store};
+use super::together::all;
 use super::turn::Turn;
 use super::{gpu, js};
 
 /// Shards in flight.
 const LANES: usize = 4;
-/// A shard holds at most 32 MiB, or one tensor that is larger.
-const MAX_SHARD_BYTES: u64 = 256 << 20;
-/// Tokenizers are the largest of the small files: a few MB.
-const MAX_SMALL_BYTES: usize = 64 << 20;
-const INDEX: &str = "model.safetensors.index.json";
-/// The small files. Those from [`REQUIRED`] on may be absent.
-const SMALL: [&str; 6] = [
-    "config.json",
-    INDEX,
-    "preprocessor_config.json",
-    "tokenizer.json",
-    "generation_config.json",
-    "qformer_tokenizer/tokenizer.json",
-];
-const REQUIRED: usize = 4;
 
 /// What `Model.load` was asked.
 pub struct Request {
@@ -168,137 +150,6 @@ fn folder_url(url: &str) -> Result<String> {
     Ok(if href.ends_with('/') { href } else { format!("{href}/") })
 }
 
-/// The small files in the order of [`SMALL`], from the network, or from the store where the
-/// network is out of reach and the model is complete.
-async fn small_files(
-    base: &str,
-    store: &Store,
-    how: &mut Fetcher<'_>,
-) -> Result<Vec<Option<Vec<u8>>>> {
-    let stored = store.model(base).await;
-    if stored.is_some() {
-        how.tries = 1; // there is another way
-    }
-    let fetched = fetch_small(base, how).await;
-    how.tries = fetch::TRIES;
-    match (fetched, stored) {
-        (Err(Error::Network { url, reason }), Some(record)) => {
-            let found = stored_small(&record, store).await;
-            found.ok_or(Error::Network { url, reason })
-        }
-        (fetched, _) => fetched,
-    }
-}
-
-async fn fetch_small(base: &str, how: &Fetcher<'_>) -> Result<Vec<Option<Vec<u8>>>> {
-    let urls = SMALL.map(|name| format!("{base}{name}"));
-    let found: [RefCell<Option<Vec<u8>>>; SMALL.len()] = Default::default();
-    let fetches = urls.iter().zip(&found).map(|(url, place)| async move {
-        let file = fetch::small(url, MAX_SMALL_BYTES, how).await?;
-        place.replace(file);
-        Ok(())
-    });
-    all(fetches).await?;
-    Ok(found.into_iter().map(RefCell::into_inner).collect())
-}
-
-/// `None` where one of them is gone or damaged.
-async fn stored_small(record: &Record, store: &Store) -> Option<Vec<Option<Vec<u8>>>> {
-    let mut found = vec![None; SMALL.len()];
-    for blob in &record.files {
-        let place = SMALL.iter().position(|name| *name == blob.name)?;
-        let bytes = store.get(&blob.sha256).await?.to_vec();
-        if Blob::of(&blob.name, &bytes) != *blob {
-            return None;
-        }
-        *found.get_mut(place)? = Some(bytes);
-    }
-    Some(found)
-}
-
-/// The small files, understood.
-struct Manifest {
-    config: ModelConfig,
-    files: ModelFiles,
-    index: Index,
-}
-
-impl Manifest {
-    /// Parses all of them, so that a malformed one is noticed now.
-    fn parse(base: &str, small: &[Option<Vec<u8>>]) -> Result<Self> {
-        for (name, file) in SMALL.iter().zip(small).take(REQUIRED) {
-            if file.is_none() {
-                return Err(fetch::missing(&format!("{base}{name}")));
-            }
-        }
-        let file = |name: &str| {
-            let place = SMALL.iter().position(|known| *known == name);
-            place.and_then(|place| small.get(place)).cloned().flatten()
-        };
-        let required = |name: &str| file(name).unwrap_or_default();
-        let index = Index::parse(&required(INDEX))?;
-        let files = ModelFiles {
-            config: required("config.json"),
-            preprocessor: required("preprocessor_config.json"),
-            generation: file("generation_config.json"),
-            t5_tokenizer: required("tokenizer.json"),
-            qformer_tokenizer: file("qformer_tokenizer/tokenizer.json"),
-        };
-        let config = ModelConfig::parse(&files.config)?;
-        PreprocessorConfig::parse(&files.preprocessor)?.check_fits(&config)?;
-        if let Some(generation) = &files.generation {
-            GenerationConfig::parse(generation)?;
-        }
-        Tokenizers::new(&files.t5_tokenizer, files.qformer_tokenizer.as_deref(), &config)?;
-        Ok(Self { config, files, index })
-    }
-}
-
-fn record_of(
-    base: &str,
-    config: &ModelConfig,
-    small: &[Option<Vec<u8>>],
-    shards: &[(String, ShardInfo)],
-) -> Record {
-    let files = SMALL.iter().zip(small);
-    let format = config.quantization_config.as_ref();
-    Record {
-        url: base.into(),
-        name: base.trim_end_matches('/').rsplit('/').next().unwrap_or_default().into(),
-        format: format.map_or_else(|| "f32".into(), |packed| packed.format.to_string()),
-        files: files.filter_map(|(name, file)| Some(Blob::of(name, file.as_ref()?))).collect(),
-        shards: shards
-            .iter()
-            .map(|(name, info)| Blob {
-                name: name.clone(),
-                bytes: info.bytes as u32, // at most MAX_SHARD_BYTES
-                sha256: info.sha256.clone(),
-            })
-            .collect(),
-    }
-}
-
-/// The index's shards with their lengths and hashes, which a plain checkpoint does not have.
-fn shards_of(index: &Index) -> Result<Vec<(String, ShardInfo)>> {
-    let invalid = |reason: String| Error::IndexInvalid { file: INDEX.into(), reason };
-    let shards = index.shards.iter();
-    let shards: Vec<_> = shards.map(|(file, info)| (file.clone(), info.clone())).collect();
-    if shards.is_empty() {
-        return Err(invalid(
-            "it has no lengths and hashes of its shards. Convert the checkpoint with `instructblip convert` first".into(),
-        ));
-    }
-    for (file, info) in &shards {
-        if info.bytes == 0 || info.bytes > MAX_SHARD_BYTES {
-            return Err(invalid(format!(
-                "{file} has {} bytes; a shard has 1 to {MAX_SHARD_BYTES}",
-                info.bytes
-            )));
-        }
-    }
-    Ok(shards)
-}
-
 /// The shards on their way.
 struct Work<'a> {
     base: &'a str,
@@ -410,21 +261,4 @@ impl Sink {
         }
         Ok(())
     }
-}
-
-/// Runs futures side by side until all are done, or one fails.
-async fn all<F: Future<Output = Result<()>>>(futures: impl Iterator<Item = F>) -> Result<()> {
-    let mut open: Vec<Pin<Box<F>>> = futures.map(Box::pin).collect();
-    std::future::poll_fn(move |context| {
-        let mut at = 0;
-        while let Some(future) = open.get_mut(at) {
-            match future.as_mut().poll(context) {
-                Poll::Pending => at += 1,
-                Poll::Ready(Ok(())) => drop(open.swap_remove(at)),
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-            }
-        }
-        if open.is_empty() { Poll::Ready(Ok(())) } else { Poll::Pending }
-    })
-    .await
 }

@@ -5,9 +5,9 @@
 //! a time; the worker in `www/engine/worker.js` queues them.
 //!
 //! - [`loader`]: address → verified shards → GPU buffers → session
-//! - [`fetch`], [`store`], [`cancel`], [`progress`], [`turn`]: what the loader needs of the browser
+//! - [`manifest`]: the small files, checked before the large ones are fetched
+//! - [`fetch`], [`store`], [`cancel`], [`progress`], [`turn`], [`together`]: what the loader needs
 //! - [`gpu`]: the device, and its loss
-//! - [`prompt`]: the prompts that JavaScript may ask to be filled in
 //! - [`js`], [`panic`]: values and failures across the border
 
 mod cancel;
@@ -15,10 +15,11 @@ mod fetch;
 mod gpu;
 mod js;
 mod loader;
+mod manifest;
 mod panic;
 mod progress;
-mod prompt;
 mod store;
+mod together;
 mod turn;
 
 use std::cell::RefCell;
@@ -33,6 +34,7 @@ use web_sys::AbortSignal;
 
 use crate::error::{Error, Result};
 use crate::pace::Pace;
+use crate::prompt::Prompt;
 use crate::session::{AskOptions, RankOptions, Session};
 use crate::verify::{DEFAULT_TOLERANCE, Golden, verify};
 
@@ -107,8 +109,10 @@ impl Model {
 
     /// The text that a prompt becomes: `Promise<{ text, droppedTurns }>`.
     pub fn prompt(&self, prompt: js::Prompt) -> Promise {
+        let lease = self.lease();
         promise(async move {
-            js::to_value(&from_value::<prompt::Prompt>("prompt", prompt.into())?.fill())
+            let prompt: Prompt = from_value("prompt", prompt.into())?;
+            js::to_value(&lease?.get()?.prompt(&prompt)?)
         })
     }
 

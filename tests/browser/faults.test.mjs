@@ -134,6 +134,8 @@ test("an index without lengths and hashes", async () => {
 test("a tokenizer that is none", async () => {
   const error = await loadDamaged((set) => set.files.set("tokenizer.json", Buffer.from("{}")));
   assert.equal(error.code, "tokenizer-invalid");
+  const shards = error.requests.filter(({ path }) => path.endsWith(".safetensors"));
+  assert.equal(shards.length, 0, "refused before any shard was fetched");
 });
 
 test("a tokenizer that does not fit the vocabulary", async () => {

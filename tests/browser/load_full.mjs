@@ -128,7 +128,7 @@ async function main() {
             coldOverPlain: cold.seconds / plainSeconds,
             cachedOverPlain: cached.seconds / plainSeconds,
             peakWasmMiB: Math.max(memory.wasm, cached.memory.wasm) / MIB,
-            // V8's heaps, the array buffers besides (without wasm memory), and the peak of both.
+            // V8's heaps, the array buffers besides (wasm memory is none of them), and both together.
             peakJsHeapMiB: Math.max(cold.heap.heap, cached.heap.heap) / MIB,
             peakArrayBuffersMiB: Math.max(cold.heap.arrays, cached.heap.arrays) / MIB,
             peakJsTogetherMiB: { cold: cold.heap.together / MIB, cached: cached.heap.together / MIB },

@@ -79,7 +79,7 @@ export async function used(page) {
 
 /**
  * Samples the JavaScript memory of a page and its workers ten times a second, until stopped: the
- * heaps with what is embedded in them, and array buffers without wasm memory, which is one too.
+ * heaps with what is embedded in them, and array buffers. wasm memory is not among them.
  *
  * @param {import("playwright-core").Page} page
  * @returns {Promise<() => Promise<{ heap: number, arrays: number, together: number }>>} a function
@@ -87,40 +87,31 @@ export async function used(page) {
  */
 export async function sampleHeap(page) {
   const session = await page.context().newCDPSession(page);
-  /** @type {Map<string, { heap: number, arrays: number, wasm: number }>} the last sample of each worker, and of the page under "" */
-  const last = new Map([["", { heap: 0, arrays: 0, wasm: 0 }]]);
+  /** @type {Map<string, { heap: number, arrays: number }>} the last sample of each worker, and of the page under "" */
+  const last = new Map([["", { heap: 0, arrays: 0 }]]);
   const peak = { heap: 0, arrays: 0, together: 0 };
-  /** @param {string} target @param {any} result */
-  const take = (target, result) => {
-    const sample = last.get(target);
-    if (!sample || !result) return;
-    if (result.usedSize === undefined) sample.wasm = result.result?.value ?? 0;
-    else {
-      sample.heap = result.usedSize + (result.embedderHeapUsedSize ?? 0);
-      sample.arrays = result.backingStorageSize ?? 0;
-    }
+  /** @param {string} target @param {any} usage */
+  const take = (target, usage) => {
+    if (!usage || !last.has(target)) return;
+    last.set(target, { heap: usage.usedSize + (usage.embedderHeapUsedSize ?? 0), arrays: usage.backingStorageSize ?? 0 });
     const all = [...last.values()];
     const heap = all.reduce((sum, one) => sum + one.heap, 0);
-    const arrays = all.reduce((sum, one) => sum + Math.max(0, one.arrays - one.wasm), 0);
+    const arrays = all.reduce((sum, one) => sum + one.arrays, 0);
     peak.heap = Math.max(peak.heap, heap);
     peak.arrays = Math.max(peak.arrays, arrays);
     peak.together = Math.max(peak.together, heap + arrays);
   };
-  session.on("Target.attachedToTarget", ({ sessionId }) => void last.set(sessionId, { heap: 0, arrays: 0, wasm: 0 }));
+  session.on("Target.attachedToTarget", ({ sessionId }) => void last.set(sessionId, { heap: 0, arrays: 0 }));
   session.on("Target.detachedFromTarget", ({ sessionId }) => void last.delete(sessionId));
   session.on("Target.receivedMessageFromTarget", ({ sessionId, message }) => take(sessionId, JSON.parse(message).result));
   await session.send("Target.setAutoAttach", { autoAttach: true, waitForDebuggerOnStart: false, flatten: false });
   let id = 0;
-  const wasm = { expression: "self.watch?.memory?.buffer.byteLength ?? 0" };
   const sample = async () => {
     take("", await session.send("Runtime.getHeapUsage").catch(() => null));
     for (const sessionId of last.keys()) {
       if (!sessionId) continue;
-      // wasm memory first: it only grows, so the difference is never too large by much.
-      for (const call of [{ method: "Runtime.evaluate", params: wasm }, { method: "Runtime.getHeapUsage" }]) {
-        const message = JSON.stringify({ id: ++id, ...call });
-        await session.send("Target.sendMessageToTarget", { sessionId, message }).catch(() => {});
-      }
+      const message = JSON.stringify({ id: ++id, method: "Runtime.getHeapUsage" });
+      await session.send("Target.sendMessageToTarget", { sessionId, message }).catch(() => {});
     }
   };
   const timer = setInterval(() => void sample(), 100);

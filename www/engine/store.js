@@ -45,8 +45,10 @@ const recordKey = (state, url) => `${ROOT}${state}/${encodeURIComponent(url)}`;
 /** What the loader stores into and reads from. */
 export class Store {
   #cache;
-  /** Why nothing more is stored, once it was said. */
+  /** Nothing more is stored, which was said. */
   #full = false;
+  /** The end of the last write. Each holds a copy of its bytes until it is done: one at a time. */
+  #writing = Promise.resolve();
 
   /** @param {Cache} cache */
   constructor(cache) {
@@ -133,7 +135,18 @@ export class Store {
   }
 
   /** @param {string} key @param {string | Uint8Array<ArrayBuffer>} body */
-  async #write(key, body) {
+  #write(key, body) {
+    const write = this.#writing.then(() => this.#put(key, body));
+    this.#writing = write.then(() => {});
+    return write;
+  }
+
+  /**
+   * @param {string} key
+   * @param {string | Uint8Array<ArrayBuffer>} body
+   * @returns {Promise<string | null>}
+   */
+  async #put(key, body) {
     if (this.#full) return null;
     try {
       await this.#cache.put(key, new Response(body));

@@ -54,9 +54,10 @@ export function count(number, thing) {
 
 /**
  * @param {number} share
- * @returns {string} such as `84 %` or `0.3 %`
+ * @returns {string} such as `84 %`, `0.3 %` or `under 0.1 %`
  */
 export function percent(share) {
   const percents = 100 * share;
+  if (percents < 0.05) return "under\u00a00.1\u00a0%";
   return `${percents >= 10 ? percents.toFixed(0) : percents.toFixed(1)}\u00a0%`;
 }

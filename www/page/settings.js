@@ -189,6 +189,7 @@ export class Settings {
       row.row.classList.toggle("idle", row.field.disabled);
     }
     const count = KNOBS.filter((knob) => this.#changed.has(knob.name) && this.#works(knob)).length;
-    this.#open.textContent = count ? `Advanced · ${count} changed` : "Advanced";
+    this.#open.textContent = count ? `Advanced (${count})` : "Advanced";
+    this.#open.title = count ? `${count} changed` : "";
   }
 }

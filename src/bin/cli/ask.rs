@@ -1,4 +1,4 @@
-//! `instructblip ask`: one question about one picture, the answer streamed to the terminal, or
+//! `instructblip ask`: one question about a picture or several, the answer streamed to the terminal, or
 //! given answers ranked.
 
 use std::io::Write;
@@ -10,6 +10,7 @@ use instructblip_web::session::{Answer, AskOptions, PictureInfo, RankOptions, Se
 use instructblip_web::{Error, Result};
 use serde_json::json;
 
+use super::attention::{self, AttentionArgs};
 use super::generation::GenerationArgs;
 use super::load::{self, DeviceName};
 
@@ -19,9 +20,10 @@ pub struct Args {
     /// Model folder: a shard set, or a Hugging Face checkpoint.
     #[arg(long)]
     model: PathBuf,
-    /// Picture: PNG, JPEG, WebP, GIF or BMP.
-    #[arg(long)]
-    image: PathBuf,
+    /// Picture: PNG, JPEG, WebP, GIF or BMP. Several, such as frames of a video, are asked about
+    /// together.
+    #[arg(long, required = true)]
+    image: Vec<PathBuf>,
     /// The question, or any instruction.
     question: String,
     /// Print one JSON object with text, ids and times instead of streaming.
@@ -38,6 +40,8 @@ pub struct Args {
     /// Weight of an answer before looking, one for each --rank in order [default: alike].
     #[arg(long, value_name = "WEIGHT", requires = "rank", help_heading = "Ranking")]
     prior: Vec<f32>,
+    #[command(flatten)]
+    attention: AttentionArgs,
 }
 
 /// Answers one question.
@@ -45,13 +49,19 @@ pub struct Args {
 /// # Errors
 /// Whatever is wrong with the model, the picture, the question or an option.
 pub fn run(args: &Args) -> Result<()> {
-    let picture = std::fs::read(&args.image).map_err(|error| Error::io(&args.image, error))?;
+    let read = |file: &PathBuf| std::fs::read(file).map_err(|error| Error::io(file, error));
+    let pictures = args.image.iter().map(read).collect::<Result<Vec<_>>>()?;
     let mut session = load::session(&args.model, &args.device.open()?)?;
-    let info = pollster::block_on(session.set_picture(&picture, &Pace::default()))?;
-    if args.rank.is_empty() { answer(args, &mut session, &info) } else { rank(args, &mut session) }
+    let infos = pollster::block_on(session.set_pictures(&pictures, &Pace::default()))?;
+    if args.rank.is_empty() {
+        answer(args, &mut session, &infos)?;
+    } else {
+        rank(args, &mut session)?;
+    }
+    attention::write(&args.attention, &session, &args.question, &pictures[0])
 }
 
-fn answer(args: &Args, session: &mut Session, picture: &PictureInfo) -> Result<()> {
+fn answer(args: &Args, session: &mut Session, pictures: &[PictureInfo]) -> Result<()> {
     let mut stdout = std::io::stdout();
     let answer = pollster::block_on(session.ask(
         &args.question,
@@ -69,7 +79,7 @@ fn answer(args: &Args, session: &mut Session, picture: &PictureInfo) -> Result<(
         },
     ))?;
     if args.json {
-        println!("{:#}", json!({ "picture": picture, "answer": answer }));
+        println!("{:#}", json!({ "pictures": pictures, "answer": answer }));
     } else {
         println!();
         print_rest(&answer);

@@ -1,7 +1,9 @@
 //! The subcommands, one file each.
 
 pub mod ask;
+pub mod attention;
 pub mod convert;
+pub mod eval;
 pub mod export;
 pub mod generation;
 pub mod inspect;

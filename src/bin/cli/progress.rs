@@ -41,16 +41,17 @@ impl Bar {
             // Rate and time left are those of this run.
             self.bar.set_position(progress.done);
             self.bar.reset_eta();
-            match progress.start {
+            // Said where standard error is no terminal, too.
+            self.bar.suspend(|| match progress.start {
                 Start::Fresh => {}
-                Start::Resumed => self.bar.println(format!(
+                Start::Resumed => eprintln!(
                     "Continuing an interrupted conversion, {} are done.",
                     DecimalBytes(progress.done)
-                )),
-                Start::Restarted => self.bar.println(
-                    "Starting over: what an interrupted conversion left was made with other options or from another source.",
                 ),
-            }
+                Start::Restarted => eprintln!(
+                    "Starting over: what an interrupted conversion left was made with other options or from another source."
+                ),
+            });
         }
         self.bar.set_position(progress.done);
         match INTERRUPTED.load(Ordering::Relaxed) {
