@@ -9,8 +9,8 @@ mod generation;
 
 pub use generation::SCORE_TOLERANCE;
 
-use burn::tensor::Tensor;
-use serde::Serialize;
+use burn::tensor::{Tensor, TensorData};
+use serde::{Deserialize, Serialize};
 use web_time::Instant;
 
 use crate::checkpoint::safetensors::{Dtype, Header, TensorInfo};
@@ -26,6 +26,24 @@ use crate::session::Session;
 pub const DEFAULT_TOLERANCE: f64 = 1e-4;
 /// Largest difference of a pixel value: one of 255 levels over the smallest standard deviation.
 pub const PIXEL_TOLERANCE: f64 = 0.016;
+
+/// What to compare, and how strictly.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct VerifyOptions {
+    /// Largest relative error of a stage.
+    pub tolerance: f64,
+    /// Leave the vision tower out: the stages after it start from the golden's own features.
+    pub from_vision: bool,
+    /// End after the vision tower.
+    pub only_vision: bool,
+}
+
+impl Default for VerifyOptions {
+    fn default() -> Self {
+        Self { tolerance: DEFAULT_TOLERANCE, from_vision: false, only_vision: false }
+    }
+}
 
 /// A parsed golden file.
 #[derive(Debug)]
@@ -156,7 +174,8 @@ impl Golden {
 ///
 /// # Errors
 /// The golden lacks a tensor, or the GPU failed. Differences are no errors: see [`Report::ok`].
-pub async fn verify(session: &Session, golden: &Golden, tolerance: f64) -> Result<Report> {
+pub async fn verify(session: &Session, golden: &Golden, options: &VerifyOptions) -> Result<Report> {
+    let tolerance = options.tolerance;
     let model = session.model();
     let prompt = golden.header.metadata.get("prompt").cloned();
     let prompt = prompt.ok_or_else(|| golden.error("its metadata has no prompt".into()))?;
@@ -194,22 +213,47 @@ pub async fn verify(session: &Session, golden: &Golden, tolerance: f64) -> Resul
     report.push_ids("qformer_input_ids", qformer_ids.clone(), encoded.qformer.0);
 
     let pace = Pace::default();
-    let (mut vision, mut query, mut projected) = (Vec::new(), Vec::new(), Vec::new());
-    let mut maps = Vec::new();
-    for pixel_values in pixel_values.chunks_exact(picture_len) {
-        let picture = model.see(pixel_values, session.device(), &pace).await?;
-        let found = model.query(&picture, &qformer_ids, &pace).await?;
-        projected.push(model.project(&found));
-        query.push(found);
-        let looks = model.maps(&picture, &qformer_ids, &pace).await?;
-        maps.extend(looks.into_iter().map(Tensor::unsqueeze::<3>));
-        vision.push(picture.vision);
+    let mut seen = Vec::new();
+    if options.from_vision {
+        let (vision, shape) = golden.floats("vision_last_hidden_state")?;
+        let width = session.config().vision_config.hidden_size;
+        let [count, tokens, hidden] = shape[..] else {
+            return Err(golden.error(format!("vision_last_hidden_state has shape {shape:?}")));
+        };
+        if (count, hidden) != (pictures.len(), width) {
+            return Err(golden.error(format!(
+                "vision_last_hidden_state {shape:?} is not of this model, {width} wide"
+            )));
+        }
+        let vision = TensorData::new(vision, [count, tokens, hidden]);
+        let vision = Tensor::<3>::from_data(vision, session.device());
+        for picture in vision.split(1, 0) {
+            seen.push(model.features(picture, &pace).await?);
+        }
+    } else {
+        for pixel_values in pixel_values.chunks_exact(picture_len) {
+            seen.push(model.see(pixel_values, session.device(), &pace).await?);
+        }
+        let vision = Tensor::cat(seen.iter().map(|picture| picture.vision.clone()).collect(), 0);
+        report.push("vision_last_hidden_state", &vision, golden, tolerance).await?;
     }
-    let vision = Tensor::cat(vision, 0);
-    report.push("vision_last_hidden_state", &vision, golden, tolerance).await?;
+    if options.only_vision {
+        return Ok(report);
+    }
+
+    let mut query = Vec::new();
+    for picture in &seen {
+        query.push(model.query(picture, &qformer_ids, &pace).await?);
+    }
+    let projected = query.iter().map(|query| model.project(query)).collect();
     let query = Tensor::cat(query, 0);
     report.push("qformer_last_hidden_state", &query, golden, tolerance).await?;
     if golden.has("qformer_cross_attentions") {
+        let mut maps = Vec::new();
+        for picture in &seen {
+            let looks = model.maps(picture, &qformer_ids, &pace).await?;
+            maps.extend(looks.into_iter().map(Tensor::unsqueeze::<3>));
+        }
         let maps = Tensor::cat(maps, 0);
         report.push("qformer_cross_attentions", &maps, golden, tolerance).await?;
     }

@@ -11,7 +11,7 @@ use burn::tensor::Device;
 use instructblip_web::checkpoint::{ConvertOptions, Folder, convert};
 use instructblip_web::quant::Format;
 use instructblip_web::session::Session;
-use instructblip_web::verify::{DEFAULT_TOLERANCE, Golden, verify};
+use instructblip_web::verify::{Golden, VerifyOptions, verify};
 
 fn gpu() -> Device {
     static DEVICE: std::sync::OnceLock<Device> = std::sync::OnceLock::new();
@@ -30,7 +30,7 @@ fn session(folder: &Path, device: &Device) -> Session {
 fn assert_equal(session: &Session, golden: &Path) {
     let name = golden.file_name().unwrap().to_string_lossy();
     let golden = Golden::parse(&name, std::fs::read(golden).unwrap()).unwrap();
-    let report = pollster::block_on(verify(session, &golden, DEFAULT_TOLERANCE)).unwrap();
+    let report = pollster::block_on(verify(session, &golden, &VerifyOptions::default())).unwrap();
     assert!(report.ok, "{report:#?}");
     let pixels = &report.stages[0];
     assert!(pixels.max_absolute == 0.0, "pixel_values are bit-equal to PIL's: {pixels:?}");
@@ -103,7 +103,7 @@ fn a_wrong_model_is_noticed() {
     let session = session(&fixture("random/model"), &gpu());
     let bytes = std::fs::read(fixture("random/q4.safetensors")).unwrap();
     let golden = Golden::parse("q4", bytes).unwrap();
-    let report = pollster::block_on(verify(&session, &golden, DEFAULT_TOLERANCE)).unwrap();
+    let report = pollster::block_on(verify(&session, &golden, &VerifyOptions::default())).unwrap();
     assert!(!report.ok);
 }
 

@@ -109,7 +109,7 @@ def main() -> None:
     save_file(
         {name: tensor.contiguous() for name, tensor in tensors.items()},
         arguments.out,
-        metadata={"prompt": arguments.prompt},
+        metadata={"prompt": arguments.prompt, "max_new_tokens": str(arguments.max_new_tokens)},
     )
 
 

@@ -64,6 +64,14 @@ impl InstructBlip {
         pace: &Pace,
     ) -> Result<PictureFeatures> {
         let vision = self.vision_model.forward(pixel_values, device, pace).await?;
+        self.features(vision, pace).await
+    }
+
+    /// What the Q-Former keeps of a picture, from `vision_last_hidden_state` `[1, tokens, hidden]`.
+    ///
+    /// # Errors
+    /// As [`InstructBlip::see`].
+    pub async fn features(&self, vision: Tensor<3>, pace: &Pace) -> Result<PictureFeatures> {
         Ok(PictureFeatures { image_keys: self.qformer.image_keys(&vision, pace).await?, vision })
     }
 

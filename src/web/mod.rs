@@ -36,7 +36,7 @@ use crate::error::{Error, Result};
 use crate::pace::Pace;
 use crate::prompt::Prompt;
 use crate::session::{AskOptions, RankOptions, Session};
-use crate::verify::{DEFAULT_TOLERANCE, Golden, verify};
+use crate::verify::{Golden, VerifyOptions, verify};
 
 /// A loaded model.
 #[wasm_bindgen]
@@ -179,12 +179,17 @@ impl Model {
     }
 
     /// Compares every stage with a golden file of the reference: `Promise<Report>`.
-    pub fn verify(&self, golden: Vec<u8>, name: Option<String>) -> Promise {
+    /// `options`: `{ tolerance, fromVision, onlyVision }`.
+    pub fn verify(&self, golden: Vec<u8>, name: Option<String>, options: JsValue) -> Promise {
         let lease = self.lease();
         promise(async move {
             let mut session = lease?;
             let golden = Golden::parse(name.as_deref().unwrap_or("golden"), golden)?;
-            let report = verify(session.get()?, &golden, DEFAULT_TOLERANCE).await?;
+            let options = match options.is_undefined() {
+                true => VerifyOptions::default(),
+                false => from_value("options", options)?,
+            };
+            let report = verify(session.get()?, &golden, &options).await?;
             js::to_value(&report)
         })
     }

@@ -160,10 +160,11 @@ export class Model {
    *
    * @param {Uint8Array} golden
    * @param {string} [name] of the file, for messages
+   * @param {import("./protocol.js").VerifyOptions} [options]
    * @returns {Promise<any>}
    */
-  verify(golden, name) {
-    return this.#request({ call: "verify", golden, name });
+  verify(golden, name, options) {
+    return this.#request({ call: "verify", golden, name, options });
   }
 
   /** Ends the worker; everything it held, on the GPU too, is given back. */

@@ -132,6 +132,11 @@
  * @property {string} text
  * @property {number} droppedTurns
  *
+ * @typedef {object} VerifyOptions
+ * @property {number} [tolerance] largest relative error of a stage
+ * @property {boolean} [fromVision] start from the golden's features of the picture
+ * @property {boolean} [onlyVision] end after the vision tower
+ *
  * @typedef {object} PlainError An error as it crosses between worker and page.
  * @property {string} code
  * @property {string} message
@@ -143,7 +148,7 @@
  * @typedef {{ id: number, call: "rank", question: string | Prompt, candidates: string[], prior: number[] | undefined }} RankCall
  * @typedef {{ id: number, call: "attention", question: string | Prompt, against: string | Prompt | undefined }} AttentionCall
  * @typedef {{ id: number, call: "prompt", prompt: Prompt }} PromptCall
- * @typedef {{ id: number, call: "verify", golden: Uint8Array, name: string | undefined }} VerifyCall
+ * @typedef {{ id: number, call: "verify", golden: Uint8Array, name: string | undefined, options: VerifyOptions | undefined }} VerifyCall
  * @typedef {LoadCall | SetPictureCall | AskCall | RankCall | AttentionCall | PromptCall | VerifyCall} Call
  * @typedef {{ cancel: number }} Cancel
  * @typedef {Call | Cancel} ToWorker
@@ -165,7 +170,7 @@
  * @property {(question: string, candidates: string[], options: { prior?: number[], signal?: AbortSignal }) => Promise<Ranked[]>} rank
  * @property {(question: string, options: { against?: string, signal?: AbortSignal }) => Promise<AttentionMaps>} attention
  * @property {(prompt: Prompt) => Promise<FilledPrompt>} prompt
- * @property {(golden: Uint8Array, name?: string) => Promise<any>} verify
+ * @property {(golden: Uint8Array, name?: string, options?: VerifyOptions) => Promise<any>} verify
  * @property {Promise<PlainError>} lost settles when the GPU device is lost
  * @property {() => void} free
  *

@@ -112,7 +112,7 @@ async function perform(call, signal) {
     case "prompt":
       return model.prompt(call.prompt);
     case "verify":
-      return model.verify(call.golden, call.name);
+      return model.verify(call.golden, call.name, call.options);
   }
 }
 

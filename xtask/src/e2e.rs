@@ -47,6 +47,9 @@ pub struct Args {
     /// The folder of the oracle, with spec/forward.py; without it nothing is compared
     #[arg(long, env = "INSTRUCTBLIP_ORACLE", value_name = "FOLDER")]
     oracle: Option<PathBuf>,
+    /// Seconds that the vision tower may take in Chromium, on whose software GPU it is slow; 0 to leave it out
+    #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
+    vision_limit: u32,
     /// Only the native part
     #[arg(long)]
     native: bool,
@@ -169,7 +172,9 @@ impl Run<'_> {
     fn verify_in_browser(&mut self, set: &Path, golden: &Path) -> Result<()> {
         let mut verify = tools::node()?;
         verify.arg("tests/browser/verify_set.mjs").args([set, golden]);
-        verify.args(["--tolerance", TOLERANCE]).env_remove("VK_DRIVER_FILES");
+        verify.args(["--tolerance", TOLERANCE]);
+        verify.args(["--vision-limit", &self.args.vision_limit.to_string()]);
+        verify.env_remove("VK_DRIVER_FILES");
         let measured = self.rows.step("verify in Chromium", || measure::capture(&mut verify))?;
         self.report(&measured, |json| Some(json))
     }
@@ -183,6 +188,9 @@ impl Run<'_> {
         let json: Value = serde_json::from_str(&measured.output)
             .with_context(|| format!("no report came: {}", measured.output))?;
         let report = pick(&json).context("an empty report")?;
+        if let Some(unfinished) = report["unfinished"].as_str() {
+            self.rows.note(unfinished.to_owned());
+        }
         for (list, figure) in [("stages", "relative"), ("ids", "found")] {
             for row in report[list].as_array().into_iter().flatten() {
                 let name = row["name"].as_str().unwrap_or_default();

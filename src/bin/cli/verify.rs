@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use instructblip_web::verify::{DEFAULT_TOLERANCE, Golden, Report, verify};
+use instructblip_web::verify::{DEFAULT_TOLERANCE, Golden, Report, VerifyOptions, verify};
 use instructblip_web::{Error, Result};
 
 use super::load::{self, DeviceName};
@@ -22,6 +22,9 @@ pub struct Args {
     /// Largest relative error of a stage.
     #[arg(long, default_value_t = DEFAULT_TOLERANCE)]
     tolerance: f64,
+    /// Leave the vision tower out and start from the golden's own features.
+    #[arg(long)]
+    from_vision: bool,
     /// Print a JSON array instead of tables.
     #[arg(long)]
     json: bool,
@@ -38,7 +41,12 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         let bytes = std::fs::read(path).map_err(|error| Error::io(path, error))?;
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
         let golden = Golden::parse(&name, bytes)?;
-        let report = pollster::block_on(verify(&session, &golden, args.tolerance))?;
+        let options = VerifyOptions {
+            tolerance: args.tolerance,
+            from_vision: args.from_vision,
+            ..VerifyOptions::default()
+        };
+        let report = pollster::block_on(verify(&session, &golden, &options))?;
         if !args.json {
             print(&report);
         }
