@@ -66,6 +66,7 @@ async function load(url) {
   modelUrl = url;
   const control = (loading = new AbortController());
   composer.allow("waiting");
+  looked.hide();
   modelPanel.startLoading(url);
   look(); // says that it waits
   try {

@@ -171,10 +171,11 @@ test("prompts are filled in by the engine, and wrong options are named", async (
     };
   });
   assert.ok(found.caption.text && found.caption.prompt.length > 5);
-  for (const [name, part] of [["short", "What is it?"], ["long", "What is it?"], ["question", "a dog"], ["choice", "a dog"], ["context", "It is late."]]) {
+  for (const [name, part] of [["short", "What is it?"], ["question", "a dog"], ["choice", "a dog"], ["context", "It is late."]]) {
     const text = /** @type {Record<string, any>} */ (found)[name ?? ""];
     assert.ok(text.includes(part) && text.length > (part ?? "").length, text);
   }
+  assert.equal(found.long, "What is it?", "at length, as in the paper's conversations, the question is asked alone");
   const { text, droppedTurns } = found.dialogue;
   assert.ok(droppedTurns > 100 && droppedTurns < 200, `${droppedTurns} turns dropped`);
   assert.ok(text.includes("number 199") && !text.includes("number 0?") && text.includes("What else?"), "the oldest are dropped");

@@ -19,7 +19,7 @@ export class Looked {
   #error = byId("map-error", HTMLElement);
   #panel = new MapPanel({
     onCompare: (question) => this.#shown && void this.#show(this.#shown, question),
-    onClose: () => this.#hide(),
+    onClose: () => this.hide(),
   });
 
   /** @param {() => import("../engine/engine.js").Model | null} model */
@@ -35,13 +35,13 @@ export class Looked {
   offer(turn, prompt, question) {
     const asked = { turn, prompt, question };
     this.#asked.push(asked);
-    turn.offerMap(() => (this.#shown === asked ? this.#hide() : void this.#show(asked, "")));
+    turn.offerMap(() => (this.#shown === asked ? this.hide() : void this.#show(asked, "")));
   }
 
-  /** Another picture came: no map fits it yet. */
+  /** Another picture came: earlier questions have no map on it. */
   clear() {
     this.#asked = [];
-    this.#hide();
+    this.hide();
   }
 
   /**
@@ -52,7 +52,8 @@ export class Looked {
     this.#panel.turnTo(index, aspect);
   }
 
-  #hide() {
+  /** Takes the shown map away. */
+  hide() {
     this.#control?.abort();
     this.#shown?.turn.mapShown(false);
     this.#shown = null;
@@ -67,7 +68,7 @@ export class Looked {
   async #show(asked, against) {
     const model = this.#model();
     if (!model) return;
-    if (this.#shown !== asked) this.#hide();
+    if (this.#shown !== asked) this.hide();
     this.#control?.abort();
     const control = (this.#control = new AbortController());
     this.#shown = asked;
@@ -81,7 +82,7 @@ export class Looked {
       this.#panel.show(maps, asked.question, against);
     } catch (thrown) {
       if (control.signal.aborted) return;
-      this.#hide();
+      this.hide();
       showError(this.#error, plainError(thrown));
     }
   }

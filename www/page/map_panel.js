@@ -53,6 +53,7 @@ export class MapPanel {
     this.#query.value = "0";
     this.#panel.hidden = this.#canvas.hidden = false;
     this.#draw();
+    this.#canvas.scrollIntoView({ block: "nearest" }); // on a phone the chat is below it
   }
 
   hide() {

@@ -183,3 +183,54 @@ fn write_text(out: &mut RgbImage, text: &str, [left, top]: [u32; 2], unit: u32) 
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    fn maps(difference: bool) -> AttentionMaps {
+        let map = PictureMap {
+            average: vec![0.0, 0.1, 0.0, 0.3],
+            queries: vec![],
+            class_share: 0.6,
+            layers: vec![],
+        };
+        let mut less = map.clone();
+        less.average = vec![-0.2, 0.0, 0.0, 0.1];
+        let difference = difference.then(|| vec![less]);
+        AttentionMaps { side: 2, pictures: vec![map], difference }
+    }
+
+    fn light(pixel: &Rgb<u8>) -> u32 {
+        pixel.0.iter().map(|channel| u32::from(*channel)).sum()
+    }
+
+    #[test]
+    fn more_attention_is_lighter_and_the_legend_is_below() {
+        let drawn = draw(RgbImage::from_pixel(320, 160, Rgb([90; 3])), &maps(false));
+        assert_eq!(drawn.dimensions(), (320, 160 + 26));
+        let corner = |x, y| light(drawn.get_pixel(x, y));
+        assert!(corner(319, 159) > corner(319, 0) && corner(319, 0) > corner(0, 0));
+        assert_eq!(drawn.get_pixel(0, 160), &Rgb([255; 3]));
+        let black = drawn.enumerate_pixels().filter(|(_, y, p)| *y >= 160 && light(p) == 0);
+        assert!(black.count() > 100, "the legend has its numbers");
+    }
+
+    #[test]
+    fn less_is_blue_and_more_is_red() {
+        let drawn = draw(RgbImage::from_pixel(64, 64, Rgb([128; 3])), &maps(true));
+        let [red, _, blue] = drawn.get_pixel(0, 0).0;
+        assert!(blue > red);
+        let [red, _, blue] = drawn.get_pixel(63, 63).0;
+        assert!(red > blue);
+    }
+
+    #[test]
+    fn any_size_is_drawn() {
+        for (width, height) in [(1, 1), (1, 300), (500, 2)] {
+            let drawn = draw(RgbImage::new(width, height), &maps(false));
+            assert!(drawn.width() == width && drawn.height() > height);
+        }
+    }
+}
