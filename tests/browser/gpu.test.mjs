@@ -111,6 +111,20 @@ test("a device lost while answering: the turn says so, the chat stays, the next 
   assertQuiet(problems);
 });
 
+test("a crash of the browser's GPU process is a lost device, and the model comes back", async (t) => {
+  const own = await launch();
+  t.after(() => own.close());
+  const { page } = await visit(t, own);
+  await modelReady(page);
+  const session = await own.newBrowserCDPSession();
+  const { processInfo } = await session.send("SystemInfo.getProcessInfo");
+  const gpu = processInfo.find(({ type }) => type === "GPU");
+  assert.ok(gpu, "the browser has a GPU process");
+  process.kill(gpu.id, "SIGKILL");
+  assert.equal((await shownError(page, "#model-error")).code, "device-lost");
+  await modelReady(page);
+});
+
 /**
  * A GPU with this much memory for buffers: what goes beyond is an error in the scope around it.
  *
