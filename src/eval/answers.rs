@@ -135,14 +135,16 @@ pub fn key(item: &Item, decoding: &AskOptions) -> Result<String> {
 }
 
 /// Tells models apart: names, shapes and the first bytes of all tensors, as a short hash.
-#[must_use]
-pub fn fingerprint(folder: &Folder) -> String {
+///
+/// # Errors
+/// A file cannot be read.
+pub fn fingerprint(folder: &Folder) -> Result<String> {
     let mut hash = Sha256::new();
     for tensor in folder.tensors() {
         hash.update(format!("{} {:?} {:?}\n", tensor.name, tensor.dtype, tensor.shape));
-        hash.update(&tensor.bytes[..tensor.bytes.len().min(SAMPLE)]);
+        hash.update(tensor.read_range(0..tensor.byte_len().min(SAMPLE))?);
     }
-    short(hash.finalize().as_slice())
+    Ok(short(hash.finalize().as_slice()))
 }
 
 fn short(hash: &[u8]) -> String {

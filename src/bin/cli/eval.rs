@@ -94,7 +94,7 @@ pub fn run(args: &Args) -> Result<()> {
         })
         .collect();
     let out = args.out.clone().unwrap_or_else(|| args.data.with_extension("report.json"));
-    let fingerprint = eval::fingerprint(&Folder::open(&args.model)?);
+    let fingerprint = eval::fingerprint(&Folder::open(&args.model)?)?;
     let answers_path = out.with_extension("answers.jsonl");
     let mut answers = AnswersFile::open(&answers_path, &fingerprint, args.restart)?;
 
