@@ -20,6 +20,7 @@ from make_golden import processor_of
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save_file
+from transformers import AutoConfig
 
 
 class MappedWeights(Mapping):
@@ -50,7 +51,8 @@ def record(folder: Path, spec, picture: str, prompt: str, max_new_tokens: int) -
     text_config = config["text_config"]
     queries = config["num_query_tokens"]
     image = Image.open(picture).convert("RGB")
-    inputs = processor_of(str(folder), queries)(images=image, text=prompt, return_tensors="pt")
+    processor = processor_of(str(folder), AutoConfig.from_pretrained(folder))
+    inputs = processor(images=image, text=prompt, return_tensors="pt")
     began = time.monotonic()
 
     def done(stage: str) -> None:
