@@ -14,7 +14,7 @@ import { NO_MODEL, WWW, assertQuiet, givePicture, launch, modelReady, visit } fr
  * @type {{
  *   beams: (Case & { options: any, ids: number[][], scores: number[] | null })[],
  *   ranked: (Case & { candidates: string[], logLikelihoods: number[] })[],
- *   looked: (Case & { classShare: number, average: number[] })[],
+ *   looked: (Case & { layers: { classShare: number, average: number[] }[] })[],
  *   drawn: (Case & { options: any, ids: number[] })[],
  * }}
  */
@@ -134,11 +134,18 @@ test("attention is that of transformers, for one picture, several, and as a diff
   const { maps, same, infos, answer } = found;
   assert.equal(infos.length, 2);
   assert.ok(answer.ids.length > 1 && answer.text, "two pictures are answered about");
-  assert.equal(maps.side ** 2, first.average.length);
-  assert.ok(apart(maps.pictures[0].average, first.average) < SHARE);
-  assert.ok(apart(maps.pictures[1].average, other.average) < SHARE, "the second picture has its own map");
-  assert.ok(Math.abs(maps.pictures[0].classShare - first.classShare) < SHARE);
-  const difference = first.average.map((value, at) => value - (second.average[at] ?? NaN));
+  for (const [at, { layers }] of [first, other].entries()) {
+    const map = maps.pictures[at];
+    assert.equal(map.layers.length, layers.length);
+    for (const [layer, { classShare, average }] of layers.entries()) {
+      assert.equal(maps.side ** 2, average.length);
+      assert.ok(apart(map.layers[layer].average, average) < SHARE, `picture ${at}, layer ${layer}`);
+      assert.ok(Math.abs(map.layers[layer].classShare - classShare) < SHARE);
+    }
+    assert.deepEqual(map.average, map.layers.at(-1).average, "the map is the last layer's");
+  }
+  const [one, two] = [first, second].map(({ layers }) => layers.at(-1)?.average ?? []);
+  const difference = (one ?? []).map((value, at) => value - (two?.[at] ?? NaN));
   assert.ok(apart(maps.difference[0].average, difference) < 2 * SHARE);
   assert.ok(same.difference.every((/** @type {any} */ map) => apart(map.average, map.average.map(() => 0)) === 0), "a question does not differ from itself");
   assertQuiet(problems);
