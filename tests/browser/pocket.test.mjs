@@ -99,15 +99,16 @@ test("the keyboard is enough, and Stop ends an answer", async (t) => {
 test("a dropped and a pasted picture are taken", async (t) => {
   const { page, problems } = await visit(t, browser);
   await modelReady(page);
-  for (const type of ["drop", "paste"]) {
-    await page.evaluate(async (type) => {
-      const image = /** @type {HTMLImageElement} */ (document.querySelector("#examples img"));
+  for (const [at, type] of ["drop", "paste"].entries()) {
+    await page.evaluate(async ({ at, type }) => {
+      // Different ones: a picture that is there already is not looked at again.
+      const image = /** @type {HTMLImageElement} */ (document.querySelectorAll("#examples img")[at]);
       const data = new DataTransfer();
       data.items.add(new File([await (await fetch(image.src)).blob()], "x.png", { type: "image/png" }));
       document.dispatchEvent(
         type === "drop" ? new DragEvent("drop", { dataTransfer: data, cancelable: true }) : new ClipboardEvent("paste", { clipboardData: data, cancelable: true }),
       );
-    }, type);
+    }, { at, type });
     await page.locator("#picture-note", { hasText: "Looking" }).waitFor();
     await page.locator("#picture-note", { hasText: "looked at" }).waitFor();
   }

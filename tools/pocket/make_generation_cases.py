@@ -75,9 +75,9 @@ def looked(model, processor, pictures: Path) -> list[dict]:
         out = model.qformer(input_ids=x.qformer_input_ids, attention_mask=mask, query_embeds=queries, encoder_hidden_states=vision,
                             encoder_attention_mask=torch.ones(vision.shape[:2], dtype=torch.long), output_attentions=True)
         layers = [layer for layer in out.cross_attentions if torch.is_tensor(layer)]
-        mean = torch.stack(layers).mean((0, 1, 2, 3))  # over layers, batch, heads and queries
-        rows.append({"picture": f"examples/{name}.png", "question": question,
-                     "classShare": round(mean[0].item(), 6), "average": [round(v, 6) for v in mean[1:].tolist()]})
+        means = [layer.mean((0, 1, 2)).tolist() for layer in layers]  # over batch, heads and queries
+        rows.append({"picture": f"examples/{name}.png", "question": question, "layers": [
+            {"classShare": round(mean[0], 6), "average": [round(v, 6) for v in mean[1:]]} for mean in means]})
     return rows
 
 

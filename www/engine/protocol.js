@@ -107,8 +107,8 @@
  *
  * The Q-Former's attention on one picture. A map has `side` rows of `side` patches, row by row.
  * @typedef {object} AttentionMap
- * @property {number[]} average over the queries
- * @property {number[][]} queries
+ * @property {number[]} average over the queries, in the last layer that looks at the picture
+ * @property {number[][]} queries in that layer
  * @property {number} classShare part of the attention that lies on no patch
  * @property {{ layer: number, average: number[], classShare: number }[]} layers
  *

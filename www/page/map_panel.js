@@ -5,6 +5,7 @@
  * In: `onCompare(question)` when the visitor names another question, `onClose()`.
  */
 import { byId, make } from "./dom.js";
+import { percent } from "./format.js";
 
 /** @typedef {import("../engine/protocol.js").AttentionMaps} AttentionMaps */
 /** @typedef {[red: number, green: number, blue: number, alpha: number]} Colour */
@@ -101,7 +102,7 @@ export class MapPanel {
     const place = placeOf(values.indexOf(Math.max(...values)), maps.side);
     this.#note.textContent = different
       ? `More attention than for the other question: ${place}.`
-      : `Share of attention a patch; the most is ${place}. ${(100 * shown.classShare).toFixed(0)} % lies on no place.`;
+      : `Share of attention a patch; the most is ${place}. ${percent(shown.classShare)} lies on no place.`;
     this.#canvas.setAttribute("aria-label", `${this.#title.textContent}. ${this.#note.textContent}`);
   }
 }
