@@ -109,8 +109,7 @@ export function assertQuiet(problems, expected = []) {
  * @param {Partial<import("../../tools/serve.mjs").Options>} [options]
  */
 export function servePage({ mounts, ...options } = {}) {
-  const ours = { "/pocket": POCKET, ...mounts };
-  return serve({ root: WWW, mounts: process.env.INSTRUCTBLIP_DIST ? { ...ours, "/dist": process.env.INSTRUCTBLIP_DIST } : ours, ...options });
+  return serve({ root: WWW, mounts: { "/pocket": POCKET, ...mounts }, ...options });
 }
 
 /**
