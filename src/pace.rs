@@ -4,7 +4,7 @@
 //! none keeps the GPU busy for long (a long one hangs the desktop or loses the device), and the
 //! host stays at most two batches of blocks ahead of the GPU, so that a wish to stop is heard
 //! before all the work is queued. Waiting costs an idle GPU, so a batch is as many blocks as take
-//! [`BATCH`]: a large model waits after every block, a tiny one almost never. In a browser,
+//! `BATCH`: a large model waits after every block, a tiny one almost never. In a browser,
 //! waiting is also what lets the worker receive a message.
 
 use std::cell::RefCell;

@@ -4,7 +4,7 @@
 //! between words. This follows it for captions in English: clitics are split off ("is n't",
 //! "cat 's"), hyphenated and slashed words stay whole, numbers keep their commas and points,
 //! abbreviations their period. It does not know e-mail addresses with odd characters, markup,
-//! fractions as one character, or abbreviations beyond [`ABBREVIATIONS`].
+//! fractions as one character, or abbreviations beyond `ABBREVIATIONS`.
 
 /// Words that keep a period after them; single letters and "p.m." do by rule.
 const ABBREVIATIONS: [&str; 22] = [
