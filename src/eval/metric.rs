@@ -46,7 +46,7 @@ impl Metric {
     }
 
     /// Five beams: captions of 8 to 30 tokens, short answers of at most 10 with a length
-    /// penalty of -1, as LAVIS evaluates. Ranked candidates are not decoded.
+    /// penalty of -1; our choice, which flags override. Ranked candidates are not decoded.
     #[must_use]
     pub fn decoding(self) -> AskOptions {
         let short = AskOptions {

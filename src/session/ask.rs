@@ -93,7 +93,7 @@ pub struct Statistics {
     pub vision_cached: bool,
     /// Kernels of a decoder step after the first.
     pub dispatches_per_token: f64,
-    /// Submits of such a step.
+    /// Submits of such a step, by the rules of Burn's stream (`meter`).
     pub submits_per_token: f64,
     /// Bytes read back in such a step.
     pub readback_bytes_per_token: f64,
