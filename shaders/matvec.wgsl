@@ -4,7 +4,7 @@
 // LANES invocations share one row of w, each taking eight columns at a time; their partial sums
 // meet in workgroup memory. Needs weight8() of shaders/weights and activate().
 // Constants: ROWS 1..8, LANES a power of two, WORKGROUP, ACTIVATION. Flags: BIAS, RESIDUAL.
-struct Params { n: u32, k: u32 }
+struct Params { m: u32, n: u32, k: u32 }
 
 @group(0) @binding(auto) var<storage, read_write> x: array<f32>;
 //#if BIAS

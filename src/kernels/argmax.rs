@@ -2,7 +2,7 @@
 
 use burn::tensor::{Int, Tensor};
 
-use super::launch::{Arg, Host, Launch, Shader, fold_grid};
+use super::launch::{Arg, Host, Launch, Shader, Work, fold_grid};
 use super::log_probability::log_sum_exp;
 
 const WORKGROUP: u32 = 256;
@@ -19,6 +19,7 @@ pub fn argmax(x: &Tensor<2>) -> Tensor<1, Int> {
         params: &[rows as u32, width as u32],
         workgroup: WORKGROUP,
         grid: fold_grid(rows),
+        work: Work::default(),
     }
     .run_words(|host| oracle(host, width))
 }

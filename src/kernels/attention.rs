@@ -2,7 +2,7 @@
 
 use burn::tensor::{Int, Tensor};
 
-use super::launch::{Arg, Host, Launch, Shader};
+use super::launch::{Arg, Host, Launch, Shader, Work};
 use crate::config::MAX_HEAD_WIDTH;
 
 const WORKGROUP: u32 = 64;
@@ -86,6 +86,12 @@ pub fn attention_within(spec: &Attention<'_>, reach: Reach<'_>) -> Tensor<3> {
         params: &layout.params(),
         workgroup: WORKGROUP,
         grid: [spec.heads as u32, queries as u32, batch as u32],
+        work: Work {
+            // q . k and the sum of v; half of it where a query sees what came before only.
+            flops: 4 * (output * spec.keys) as u64 / if reach.causal { 2 } else { 1 },
+            untouched: layout.untouched(),
+            ..Work::default()
+        },
     }
     .run(|host| layout.oracle(host))
     .reshape([batch, queries, spec.heads * spec.width])
@@ -139,6 +145,12 @@ impl Layout {
             self.center as u32,
             self.scale.to_bits(),
         ]
+    }
+
+    /// Bytes of keys and values beyond those in use.
+    fn untouched(&self) -> u64 {
+        let unused = self.kv_batch * self.capacity.saturating_sub(self.keys);
+        (unused * (self.k.0 + self.v.0) * size_of::<f32>()) as u64
     }
 
     /// Plain attention in f64, the softmax over all keys at once.

@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 
-use super::launch::{Host, Launch, Shader};
+use super::launch::{Host, Launch, Shader, Work};
 use crate::config::MAX_HEAD_WIDTH;
 
 const WORKGROUP: u32 = 64;
@@ -23,6 +23,7 @@ pub fn attention_map(q: &Tensor<3>, k: &Tensor<3>, heads: usize, scale: f32) -> 
         params: &[heads as u32, keys as u32, scale.to_bits()],
         workgroup: WORKGROUP,
         grid: [queries as u32, 1, 1],
+        work: Work::default(),
     }
     .run(|host| oracle(host, [queries, keys, heads, width], scale))
     .reshape([queries, keys])

@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 
-use super::launch::{Arg, Launch, Shader, fold_grid};
+use super::launch::{Arg, Launch, Shader, Work, fold_grid};
 
 const WORKGROUP: u32 = 64;
 
@@ -25,6 +25,10 @@ pub fn cache_append(cache: Tensor<3>, x: &Tensor<3>, position: usize) -> Tensor<
         params: &[tokens, width, capacity, position, count].map(|value| value as u32),
         workgroup: WORKGROUP,
         grid: fold_grid(count.div_ceil(WORKGROUP as usize)),
+        work: Work {
+            untouched: ((batch * capacity * width - count) * size_of::<f32>()) as u64,
+            ..Work::default()
+        },
     }
     .run_in_place(cache.reshape([-1]), |host, cache| {
         let rows = host[0].floats().chunks(tokens * width);

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Int, Tensor};
 
-use super::launch::{Arg, Host, Launch, Shader, fold_grid};
+use super::launch::{Arg, Host, Launch, Shader, Work, fold_grid};
 use super::matrix::Matrix;
 use crate::quant::Format;
 
@@ -15,6 +15,7 @@ pub fn embedding(ids: &Tensor<1, Int>, table: &Matrix) -> Tensor<2> {
     let (format, n, k) = (table.format(), table.n(), table.k());
     let mut inputs = table.args();
     inputs.push(Arg::from(ids));
+    let rows_read = table.byte_len() / (n as u64).max(1) * tokens as u64;
     Launch {
         shader: shader(format),
         inputs,
@@ -22,6 +23,11 @@ pub fn embedding(ids: &Tensor<1, Int>, table: &Matrix) -> Tensor<2> {
         params: &[tokens as u32, n as u32, k as u32],
         workgroup: WORKGROUP,
         grid: fold_grid(tokens),
+        work: Work {
+            weight_bytes: rows_read,
+            untouched: table.byte_len().saturating_sub(rows_read),
+            flops: 0,
+        },
     }
     .run(|host| oracle(host, format, n, k))
     .reshape([tokens, k])

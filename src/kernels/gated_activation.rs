@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 
 use super::activation::{self, Activation};
-use super::launch::{Arg, Launch, Shader, fold_grid};
+use super::launch::{Arg, Launch, Shader, Work, fold_grid};
 
 const WORKGROUP: u32 = 64;
 
@@ -19,6 +19,7 @@ pub fn gated_activation(gate: &Tensor<3>, up: &Tensor<3>, activation: Activation
         params: &[count as u32],
         workgroup: WORKGROUP,
         grid: fold_grid(count.div_ceil(WORKGROUP as usize)),
+        work: Work::default(),
     }
     .run(|host| {
         host[0]

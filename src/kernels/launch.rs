@@ -21,7 +21,7 @@ use burn::tensor::{DType, Device, Int, Shape, Tensor, TensorData};
 use burn_cubecl::template::{KernelSource, SourceKernel, SourceTemplate};
 use burn_cubecl::tensor::CubeTensor;
 
-use crate::meter;
+use crate::meter::{self, Counts};
 
 /// A WGSL file with the constants and flags that make one variant of it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -117,6 +117,14 @@ impl Arg {
         }
     }
 
+    /// 32-bit values.
+    fn len(&self) -> usize {
+        match self {
+            Self::Float(tensor) => tensor.dims()[0],
+            Self::Words(tensor) => tensor.dims()[0],
+        }
+    }
+
     fn into_dispatch(self) -> DispatchTensor {
         match self {
             Self::Float(tensor) => tensor.into_dispatch(),
@@ -194,6 +202,19 @@ pub struct Launch<'a> {
     pub workgroup: u32,
     /// Workgroups in x, y, z; each at most 65,535.
     pub grid: [u32; 3],
+    /// What it does, for the meter.
+    pub work: Work,
+}
+
+/// The work of a dispatch. Bytes moved are those of all its buffers, but for `untouched`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Work {
+    /// Floating-point operations, a multiply-add being two; products and attention only.
+    pub flops: u64,
+    /// Bytes of the model's matrices among those read.
+    pub weight_bytes: u64,
+    /// Bytes of the bound buffers that are neither read nor written.
+    pub untouched: u64,
 }
 
 impl Launch<'_> {
@@ -243,6 +264,12 @@ impl Launch<'_> {
         Tensor::from_data(TensorData::new(values, [self.output]), &device)
     }
 
+    /// Bytes of the inputs.
+    fn moved(&self) -> u64 {
+        let words: usize = self.inputs.iter().map(Arg::len).sum();
+        (words * size_of::<u32>()) as u64
+    }
+
     fn first_device(&self) -> Device {
         self.inputs.first().map_or_else(Device::default, Arg::device)
     }
@@ -275,7 +302,12 @@ impl Launch<'_> {
     }
 
     fn dispatch_to(self, output: &CubeTensor) {
-        meter::dispatched();
+        meter::dispatched(&Counts {
+            bytes_moved: (self.moved() + output.handle.size()).saturating_sub(self.work.untouched),
+            weight_bytes: self.work.weight_bytes,
+            flops: self.work.flops,
+            ..Counts::default()
+        });
         let mut arguments = KernelArguments::new();
         for input in self.inputs {
             if let DispatchTensorKind::Cube(tensor) = input.into_dispatch().kind {

@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 
-use super::launch::{Arg, Host, Launch, Shader, fold_grid};
+use super::launch::{Arg, Host, Launch, Shader, Work, fold_grid};
 
 const WORKGROUP: u32 = 64;
 
@@ -18,6 +18,7 @@ pub fn layer_norm(x: &Tensor<3>, weight: &Tensor<1>, bias: &Tensor<1>, epsilon: 
         params: &[count as u32, width as u32, epsilon.to_bits()],
         workgroup: WORKGROUP,
         grid: fold_grid(count),
+        work: Work::default(),
     }
     .run(|host| oracle(host, width, f64::from(epsilon)))
     .reshape([batch, rows, width])

@@ -4,14 +4,13 @@
 use burn::tensor::Tensor;
 
 use super::activation::{self, Activation};
-use super::launch::{Arg, Host, Launch, Shader, fold_grid};
+use super::launch::{Arg, Host, Launch, Shader, Work};
 use super::matrix::Matrix;
+use super::{matmul, matvec};
 use crate::quant::Format;
 
 /// Rows of x up to which the matrix-vector kernel is used.
 pub const MATVEC_ROWS: usize = 8;
-/// Invocations of a matrix-vector workgroup.
-const WORKGROUP: usize = 64;
 
 /// What happens to the product before it is written.
 #[derive(Clone, Copy, Debug, Default)]
@@ -44,35 +43,29 @@ pub fn linear(x: &Tensor<3>, weight: &Matrix, epilogue: Epilogue<'_>) -> Tensor<
         bias: epilogue.bias.is_some(),
         residual: epilogue.residual.is_some(),
     };
-    let (m32, n32, k32) = (m as u32, n as u32, k as u32);
-    let vector = m <= MATVEC_ROWS;
-    let lanes = lanes(k);
-    let launch = if vector {
-        Launch {
-            shader: variant.matvec(m32, lanes),
-            inputs,
-            output: m * n,
-            params: &[n32, k32],
-            workgroup: WORKGROUP as u32,
-            grid: fold_grid(n.div_ceil(WORKGROUP / lanes as usize)),
-        }
-    } else {
-        let tile_m = if m <= 32 { 2 } else { 4 };
-        Launch {
-            shader: variant.matmul(tile_m),
-            inputs,
-            output: m * n,
-            params: &[m32, n32, k32],
-            workgroup: 256,
-            grid: [n.div_ceil(64) as u32, m.div_ceil(16 * tile_m as usize) as u32, 1],
-        }
+    let size = [m, n, k].map(|count| count as u32);
+    let plan = if m <= MATVEC_ROWS { matvec::plan(size) } else { matmul::plan(size) };
+    let launch = Launch {
+        shader: variant.shader(plan.kernel),
+        inputs,
+        output: m * n,
+        params: &size,
+        workgroup: plan.workgroup,
+        grid: plan.grid,
+        work: Work {
+            flops: 2 * (m * n * k) as u64,
+            weight_bytes: weight.byte_len(),
+            ..Work::default()
+        },
     };
     launch.run(|host| variant.oracle(host, m, n, k)).reshape([batch, rows, n])
 }
 
-/// Invocations that share a row: one for every eight columns, a power of two up to 32.
-fn lanes(k: usize) -> u32 {
-    (k.div_ceil(8).next_power_of_two() as u32).min(32)
+/// How a product is cut into workgroups.
+pub(super) struct Plan {
+    pub(super) kernel: Shader,
+    pub(super) workgroup: u32,
+    pub(super) grid: [u32; 3],
 }
 
 #[derive(Clone, Copy)]
@@ -84,32 +77,19 @@ struct Variant {
 }
 
 impl Variant {
-    fn shader(self, name: &'static str, main: &'static str) -> Shader {
-        let mut shader = Matrix::shader(name, self.format);
-        shader.parts.extend([include_str!("../../shaders/activation.wgsl"), main]);
+    /// The whole shader: weight access, activation, then the kernel itself.
+    fn shader(self, kernel: Shader) -> Shader {
+        let mut shader = Matrix::shader(kernel.name, self.format);
+        shader.parts.push(include_str!("../../shaders/activation.wgsl"));
+        shader.parts.extend(kernel.parts);
         shader.constants.push(("ACTIVATION", activation::constant(self.activation)));
+        shader.constants.extend(kernel.constants);
         if self.bias {
             shader.flags.push("BIAS");
         }
         if self.residual {
             shader.flags.push("RESIDUAL");
         }
-        shader
-    }
-
-    fn matvec(self, rows: u32, lanes: u32) -> Shader {
-        let mut shader = self.shader("matvec", include_str!("../../shaders/matvec.wgsl"));
-        shader.constants.extend([
-            ("ROWS", rows),
-            ("LANES", lanes),
-            ("WORKGROUP", WORKGROUP as u32),
-        ]);
-        shader
-    }
-
-    fn matmul(self, tile_m: u32) -> Shader {
-        let mut shader = self.shader("matmul", include_str!("../../shaders/matmul.wgsl"));
-        shader.constants.push(("TILE_M", tile_m));
         shader
     }
 
@@ -144,8 +124,8 @@ pub(super) fn variants() -> Vec<Shader> {
     for format in Format::ALL {
         for (bias, residual) in [(false, false), (true, false), (false, true), (true, true)] {
             let variant = Variant { format, activation: Some(Activation::Gelu), bias, residual };
-            shaders.extend([1, 3, 8].map(|rows| variant.matvec(rows, lanes(100))));
-            shaders.extend([2, 4].map(|tile_m| variant.matmul(tile_m)));
+            let kernels = matvec::variants().into_iter().chain(matmul::variants());
+            shaders.extend(kernels.map(|kernel| variant.shader(kernel)));
         }
     }
     shaders

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Int, Tensor};
 
-use super::launch::{Arg, Host, Launch, Shader, fold_grid};
+use super::launch::{Arg, Host, Launch, Shader, Work, fold_grid};
 
 const WORKGROUP: u32 = 256;
 
@@ -18,6 +18,7 @@ pub fn log_probability(logits: &Tensor<2>, ids: &Tensor<1, Int>) -> Tensor<1> {
         params: &[rows as u32, width as u32],
         workgroup: WORKGROUP,
         grid: fold_grid(rows),
+        work: Work::default(),
     }
     .run(|host| oracle(host, width))
 }

@@ -90,6 +90,13 @@ impl Matrix {
         self.format
     }
 
+    /// Bytes of the storage format, scales included.
+    #[must_use]
+    pub fn byte_len(&self) -> u64 {
+        let scales = self.scales.as_ref().map_or(0, |scales| scales.dims()[0]);
+        ((self.words.dims()[0] + scales) * size_of::<u32>()) as u64
+    }
+
     /// The device the weights are on.
     #[must_use]
     pub fn device(&self) -> Device {

@@ -6,7 +6,7 @@
 
 use burn::tensor::{Int, Tensor};
 
-use super::launch::{Arg, Host, Launch, Shader, fold_grid};
+use super::launch::{Arg, Host, Launch, Shader, Work, fold_grid};
 use super::log_probability::log_sum_exp;
 
 const WORKGROUP: u32 = 256;
@@ -39,6 +39,7 @@ pub fn process_logits(spec: &ProcessLogits<'_>) -> Tensor<2> {
         params: &[rows as u32, width as u32, length as u32, bans as u32, spec.penalty.to_bits()],
         workgroup: WORKGROUP,
         grid: fold_grid(rows),
+        work: Work::default(),
     }
     .run(|host| oracle(host, width, length, spec))
     .reshape([rows, width])

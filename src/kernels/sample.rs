@@ -6,7 +6,7 @@
 
 use burn::tensor::{Int, Tensor};
 
-use super::launch::{Arg, Host, Launch, Shader, fold_grid};
+use super::launch::{Arg, Host, Launch, Shader, Work, fold_grid};
 
 const WORKGROUP: u32 = 256;
 
@@ -39,6 +39,7 @@ pub fn sample(scores: &Tensor<2>, draws: &Tensor<1>, warp: Warp) -> Tensor<1, In
         ],
         workgroup: WORKGROUP,
         grid: fold_grid(rows),
+        work: Work::default(),
     }
     .run_words(|host| oracle(host, width, warp))
 }

@@ -5,7 +5,7 @@
 
 use burn::tensor::{Int, Tensor};
 
-use super::launch::{Arg, Host, Launch, Shader, fold_grid};
+use super::launch::{Arg, Host, Launch, Shader, Work, fold_grid};
 
 const WORKGROUP: u32 = 256;
 
@@ -25,6 +25,7 @@ pub fn top_k(scores: &Tensor<2>, offsets: &Tensor<1>, k: usize) -> Tensor<1, Int
         params: &[rows as u32, width as u32, k as u32],
         workgroup: WORKGROUP,
         grid: fold_grid(rows),
+        work: Work::default(),
     }
     .run_words(|host| {
         let (scores, offsets) = (host[0].floats(), host[1].floats());
@@ -45,6 +46,7 @@ pub fn top_k(scores: &Tensor<2>, offsets: &Tensor<1>, k: usize) -> Tensor<1, Int
         params: &[1, (rows * k) as u32, k as u32],
         workgroup: WORKGROUP,
         grid: [1; 3],
+        work: Work::default(),
     }
     .run_words(|host| best(pairs(host), k))
 }
