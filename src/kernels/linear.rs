@@ -84,6 +84,7 @@ impl Variant {
         shader.parts.extend(kernel.parts);
         shader.constants.push(("ACTIVATION", activation::constant(self.activation)));
         shader.constants.extend(kernel.constants);
+        shader.flags.extend(kernel.flags);
         if self.bias {
             shader.flags.push("BIAS");
         }
