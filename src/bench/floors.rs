@@ -85,9 +85,8 @@ async fn copy(gpu: &Gpu) -> Result<Spread> {
 
 async fn fma(gpu: &Gpu) -> Result<Spread> {
     // Contracting, so that the values stay finite and normal.
-    let factors: Vec<u32> = [0.999f32, 0.998, 0.997, 0.996, 0.1, 0.2, 0.3, 0.4]
-        .map(f32::to_bits)
-        .into();
+    let factors: Vec<u32> =
+        [0.999f32, 0.998, 0.997, 0.996, 0.1, 0.2, 0.3, 0.4].map(f32::to_bits).into();
     let invocations = u64::from(FMA_WORKGROUPS * WORKGROUP);
     let (factors, out) = (gpu.words(&factors), gpu.buffer(4 * invocations));
     let pipeline = gpu.pipeline(&fma_shader());

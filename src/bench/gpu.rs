@@ -130,6 +130,7 @@ impl Gpu {
 
     /// Seconds that one of these dispatches takes among many.
     pub(super) async fn seconds_each(&self, dispatches: &[Dispatch]) -> Result<Spread> {
+        let start = Instant::now();
         // Compiles, and makes the buffers' memory real.
         self.run(dispatches, dispatches.len()).await?;
         let mut count = dispatches.len();
@@ -142,7 +143,6 @@ impl Gpu {
             count = ((count as f64 * more) as usize).min(LIMIT_DISPATCHES);
         };
         let mut samples = vec![seconds / count as f64];
-        let start = Instant::now();
         while samples.len() < SAMPLES && start.elapsed().as_secs_f64() < LONG_SECONDS {
             samples.push(self.run(dispatches, count).await?.total / count as f64);
         }

@@ -29,7 +29,8 @@ pub(super) async fn measure(
     options: &BenchOptions,
     progress: &dyn Fn(&str),
 ) -> Result<(Vec<Row>, Row)> {
-    let timer = Timer { floors, iterations: options.iterations, rows: RefCell::default(), progress };
+    let timer =
+        Timer { floors, iterations: options.iterations, rows: RefCell::default(), progress };
     let (model, device, pace) = (session.model(), session.device(), Pace::default());
     let config = session.config();
     let ids = session.tokenizers().encode(&options.question)?;
