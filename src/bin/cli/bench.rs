@@ -95,7 +95,7 @@ fn measure(args: &Args) -> Result<BenchReport> {
 
 /// The folder's name, also of `.`.
 fn name(set: &Path) -> String {
-    let set = set.canonicalize().unwrap_or_else(|_| set.to_path_buf());
+    let set = std::path::absolute(set).unwrap_or_else(|_| set.to_path_buf());
     set.file_name().unwrap_or(set.as_os_str()).to_string_lossy().into_owned()
 }
 
