@@ -23,7 +23,7 @@ pub fn render(report: &BenchReport) -> String {
         plain(floors.bare_token_ms),
     );
     out.push_str(
-        "| stage | ms (min..max) | host ms | moved MB | weights MB | GFLOP | dispatches | submits | reads | floor ms | over it | with dispatches ms | over it |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
+        "| stage | ms (min..max) | host ms | GPU ms | moved MB | weights MB | GFLOP | dispatches | submits | reads | floor ms | over it | with dispatches ms | over it |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
     );
     for row in report.stages.iter().chain([&report.token]) {
         stage(&mut out, row);
@@ -46,11 +46,12 @@ fn stage(out: &mut String, row: &Row) {
     let each = &row.each;
     let _ = writeln!(
         out,
-        "| {}{} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
+        "| {}{} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
         row.name,
         if row.cold { " (first run)" } else { "" },
         spread(row.milliseconds),
         plain(row.host_ms),
+        row.gpu_ms.map_or_else(|| "n/a".to_owned(), plain),
         digits(each.bytes_moved / 1e6),
         digits(each.weight_bytes / 1e6),
         digits(each.flops / 1e9),
