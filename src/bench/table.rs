@@ -33,7 +33,7 @@ pub fn render(report: &BenchReport) -> String {
     let host = report.token.host_ms.median;
     let _ = writeln!(
         out,
-        "\nA token takes the host {} ms; its dispatches bare would take it {} ms, {} times less.",
+        "\nA token keeps the host inside calls for {} ms; its dispatches bare would for {} ms, {} times less.",
         digits(host),
         digits(bare),
         digits(host / bare),
