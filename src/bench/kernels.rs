@@ -82,7 +82,7 @@ async fn product(gpu: &Gpu, size: [u32; 3]) -> Result<Product> {
     let pipeline = gpu.pipeline(&shader);
     let x = gpu.words(&vec![0.5f32.to_bits(); (m * k) as usize]);
     let out = gpu.buffer(4 * u64::from(m) * u64::from(n));
-    let params = gpu.words(&[m, n, k, 0]);
+    let params = gpu.words(&[m, n, k, 0, 0, 0, 0, 0]);
 
     let weight_bytes = 4 * (word_count + scale_count) as u64;
     let copies = if m == 1 { STREAMED.div_ceil(weight_bytes) } else { 1 };

@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::generation::{GenerationOptions, Generator};
 use crate::kernels::words_tensor;
 use crate::meter::{self, Counts};
+use crate::models::t5::At;
 use crate::pace::Pace;
 use crate::readback;
 use crate::session::Session;
@@ -61,8 +62,10 @@ pub(super) async fn measure(
     let cross = timer.stage("cross keys", keys, |_| encoded.clone()).await?;
     let start = config.text_config.decoder_start_token_id;
     let step = async || {
-        let tokens = words_tensor(vec![start], device);
-        Ok(language.step(&tokens, None, &mut language.start(&cross, 1)))
+        let texts = words_tensor(vec![start, 0], device);
+        let position = words_tensor(vec![0], device);
+        let at = At { texts: &texts, position: &position, lineage: None };
+        Ok(language.step(at, &mut language.start(&cross, 1, 1)))
     };
     timer.stage("first step", step, Tensor::clone).await?;
 
