@@ -14,9 +14,11 @@
 //! | [`generation`] | encoder output | token ids |
 //! | [`session`] | picture and question | an answer, streamed |
 //!
-//! [`verify`] compares every stage with recorded outputs of the reference implementation.
+//! [`verify`] compares every stage with recorded outputs of the reference implementation;
+//! [`bench`] measures them.
 #![cfg_attr(target_family = "wasm", doc = "`web` is the JavaScript surface.")]
 
+pub mod bench;
 pub mod checkpoint;
 pub mod config;
 pub mod error;
@@ -24,6 +26,7 @@ pub mod error;
 pub mod eval;
 pub mod fit;
 pub mod generation;
+pub mod gpu;
 pub mod image;
 pub mod kernels;
 pub mod meter;

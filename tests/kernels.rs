@@ -6,6 +6,8 @@
 
 #[path = "kernels/next_token.rs"]
 mod next_token;
+#[path = "kernels/step.rs"]
+mod step;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use instructblip_web::config::Activation;
@@ -43,7 +45,7 @@ fn gpu() -> Device {
     static DEVICE: std::sync::OnceLock<Device> = std::sync::OnceLock::new();
     DEVICE
         .get_or_init(|| {
-            Device::wgpu_options().init().expect("a wgpu adapter (on Debian: mesa-vulkan-drivers)")
+            instructblip_web::gpu::open().expect("a wgpu adapter (on Debian: mesa-vulkan-drivers)")
         })
         .clone()
 }

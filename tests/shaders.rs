@@ -1,7 +1,7 @@
 //! Every shader, in every variant, is valid WGSL under WebGPU's default limits, without a GPU.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use instructblip_web::kernels;
+use instructblip_web::{bench, kernels};
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 
 /// `maxComputeInvocationsPerWorkgroup`, `maxComputeWorkgroupStorageSize` and
@@ -14,7 +14,7 @@ const STORAGE_BUFFERS: usize = 8;
 fn every_shader_is_valid_under_default_limits() {
     let shaders = kernels::all_shaders();
     assert!(shaders.len() > 60);
-    for shader in shaders {
+    for shader in shaders.into_iter().chain(bench::floors::shaders()) {
         let source = shader.source();
         let what = format!("{} {:?} {:?}", shader.name, shader.constants, shader.flags);
         let module = naga::front::wgsl::parse_str(&source)

@@ -1,4 +1,4 @@
-//! The command line: convert, export and inspect checkpoints; ask; verify.
+//! The command line: convert, export and inspect checkpoints; ask; verify; measure.
 
 use std::process::ExitCode;
 
@@ -32,6 +32,8 @@ enum Command {
     Ask(Box<cli::ask::Args>),
     /// Score a model on a data set, beside the paper's figures.
     Eval(cli::eval::Args),
+    /// Time every stage and every token of a model on this machine's GPU.
+    Bench(cli::bench::Args),
 }
 
 fn main() -> ExitCode {
@@ -52,6 +54,7 @@ fn run() -> Result<ExitCode, Error> {
         Command::Synth(args) => cli::synth::run(args)?,
         Command::Ask(args) => cli::ask::run(&args)?,
         Command::Eval(args) => cli::eval::run(&args)?,
+        Command::Bench(args) => cli::bench::run(&args)?,
         Command::Verify(args) => return cli::verify::run(&args),
     }
     Ok(ExitCode::SUCCESS)

@@ -11,6 +11,7 @@ use serde::Serialize;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
+use crate::bench::Gpu;
 use crate::error::{Error, Result};
 use crate::fit::BufferLimits;
 
@@ -84,6 +85,11 @@ pub fn buffer_limits() -> Option<BufferLimits> {
         max_buffer_size: limits.max_buffer_size,
         max_storage_buffer_binding_size: limits.max_storage_buffer_binding_size,
     })
+}
+
+/// The handles of the open device, to measure it without Burn.
+pub fn raw() -> Option<Gpu> {
+    STATE.with_borrow(|state| Some(Gpu { device: state.raw.clone()?, queue: state.queue.clone()? }))
 }
 
 /// Runs `work` under error scopes: an allocation or a pipeline that the GPU refused makes it

@@ -27,11 +27,12 @@ use std::future::Future;
 use std::ops::ControlFlow;
 use std::rc::Rc;
 
-use js_sys::{Promise, Uint8Array};
+use js_sys::{Function, Promise, Uint8Array};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::future_to_promise;
 use web_sys::AbortSignal;
 
+use crate::bench::{BenchOptions, Machine, bench};
 use crate::error::{Error, Result};
 use crate::pace::Pace;
 use crate::prompt::Prompt;
@@ -191,6 +192,27 @@ impl Model {
             };
             let report = verify(session.get()?, &golden, &options).await?;
             js::to_value(&report)
+        })
+    }
+
+    /// Times the model on this GPU: `Promise<BenchReport>`. `machine` says where that is; what is
+    /// being measured is told to `on_stage`.
+    pub fn bench(&self, options: JsValue, machine: JsValue, on_stage: Option<Function>) -> Promise {
+        let lease = self.lease();
+        let name = self.info.name.clone();
+        promise(async move {
+            let mut session = lease?;
+            let options: BenchOptions = from_value("options", options)?;
+            let machine: Machine = from_value("machine", machine)?;
+            let gpu = gpu::raw().ok_or(Error::WebGpuMissing)?;
+            let progress = |what: &str| {
+                if let Some(listener) = &on_stage {
+                    // What the listener throws is the caller's affair.
+                    let _ = listener.call1(&JsValue::NULL, &what.into());
+                }
+            };
+            let session = session.get()?;
+            js::to_value(&bench(session, &gpu, &name, machine, options, &progress).await?)
         })
     }
 

@@ -23,7 +23,10 @@ const FLAGS = [
   "--disable-component-update",
   "--disable-sync",
 ];
-const GPU = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"];
+const SOFTWARE = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"];
+
+/** The machine's own GPU, also where Chromium does not trust its driver. */
+const HARDWARE = ["--enable-unsafe-webgpu", "--ignore-gpu-blocklist", "--enable-features=Vulkan", "--use-angle=vulkan"];
 
 /** @returns {string} the browser to drive */
 function browserPath() {
@@ -43,7 +46,8 @@ function browserPath() {
 /**
  * Starts the browser.
  *
- * @param {{ gpu?: boolean }} [options] without a GPU, `navigator.gpu` has no adapter to give
+ * @param {{ gpu?: boolean | "hardware" }} [options] without a GPU, `navigator.gpu` has no adapter
+ *   to give; `true` is the software one
  */
 export async function launch({ gpu = true } = {}) {
   return chromium.launch(launchOptions(gpu));
@@ -59,14 +63,14 @@ export async function launchKept(folder) {
   return chromium.launchPersistentContext(folder, launchOptions(true));
 }
 
-/** @param {boolean} gpu */
+/** @param {boolean | "hardware"} gpu */
 function launchOptions(gpu) {
   // Chromium brings its own software GPU; a driver chosen for native tests would disturb it.
   const { VK_DRIVER_FILES: _, VK_ICD_FILENAMES: __, ...env } = process.env;
   return {
     executablePath: browserPath(),
     headless: true,
-    args: [...FLAGS, ...(gpu ? GPU : [])],
+    args: [...FLAGS, ...(gpu ? (gpu === "hardware" ? HARDWARE : SOFTWARE) : [])],
     env: /** @type {Record<string, string>} */ (env),
   };
 }

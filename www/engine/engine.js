@@ -167,6 +167,17 @@ export class Model {
     return this.#request({ call: "verify", golden, name, options });
   }
 
+  /**
+   * Times the loaded model on this GPU, and the GPU itself.
+   *
+   * @param {import("./protocol.js").BenchOptions} [options]
+   * @param {(stage: string) => void} [onStage] told what is being measured
+   * @returns {Promise<any>} a `BenchReport` of src/bench
+   */
+  bench(options = {}, onStage) {
+    return this.#request({ call: "bench", options }, undefined, onStage);
+  }
+
   /** Ends the worker; everything it held, on the GPU too, is given back. */
   free() {
     this.#worker.terminate();
@@ -196,7 +207,7 @@ export class Model {
     if (message.event === "lost") return this.#end(fromPlain(message.error));
     const waiting = this.#waiting.get(message.id);
     if (!waiting) return;
-    if (message.event === "progress" || message.event === "token") {
+    if (message.event === "progress" || message.event === "token" || message.event === "stage") {
       waiting.onEvent?.(message.value);
       return;
     }

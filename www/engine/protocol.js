@@ -137,6 +137,20 @@
  * @property {boolean} [fromVision] start from the golden's features of the picture
  * @property {boolean} [onlyVision] end after the vision tower
  *
+ * What to measure; see `BenchOptions` in src/bench.
+ * @typedef {object} BenchOptions
+ * @property {number} [iterations] runs of every stage
+ * @property {number} [tokens] of an answer
+ * @property {string} [question]
+ * @property {boolean} [vision] whether to run the vision tower
+ * @property {boolean} [kernels] whether to measure the products alone
+ *
+ * @typedef {object} Machine Where it is measured.
+ * @property {string} adapter
+ * @property {string} driver
+ * @property {string} host
+ * @property {string} build
+ *
  * @typedef {object} PlainError An error as it crosses between worker and page.
  * @property {string} code
  * @property {string} message
@@ -149,7 +163,8 @@
  * @typedef {{ id: number, call: "attention", question: string | Prompt, against: string | Prompt | undefined }} AttentionCall
  * @typedef {{ id: number, call: "prompt", prompt: Prompt }} PromptCall
  * @typedef {{ id: number, call: "verify", golden: Uint8Array, name: string | undefined, options: VerifyOptions | undefined }} VerifyCall
- * @typedef {LoadCall | SetPictureCall | AskCall | RankCall | AttentionCall | PromptCall | VerifyCall} Call
+ * @typedef {{ id: number, call: "bench", options: BenchOptions }} BenchCall
+ * @typedef {LoadCall | SetPictureCall | AskCall | RankCall | AttentionCall | PromptCall | VerifyCall | BenchCall} Call
  * @typedef {{ cancel: number }} Cancel
  * @typedef {Call | Cancel} ToWorker
  *
@@ -158,8 +173,9 @@
  * @typedef {{ id: number, event: "error", error: PlainError }} ErrorEvent
  * @typedef {{ id: number, event: "progress", value: Progress }} ProgressEvent
  * @typedef {{ id: number, event: "token", value: TokenEvent }} TokenMessage
+ * @typedef {{ id: number, event: "stage", value: string }} StageEvent
  * @typedef {{ event: "lost", error: PlainError }} LostEvent
- * @typedef {ResultEvent | ErrorEvent | ProgressEvent | TokenMessage | LostEvent} FromWorker
+ * @typedef {ResultEvent | ErrorEvent | ProgressEvent | TokenMessage | StageEvent | LostEvent} FromWorker
  *
  * The class that `wasm-bindgen` exports, as the worker sees it.
  * @typedef {object} WasmModel
@@ -171,6 +187,7 @@
  * @property {(question: string, options: { against?: string, signal?: AbortSignal }) => Promise<AttentionMaps>} attention
  * @property {(prompt: Prompt) => Promise<FilledPrompt>} prompt
  * @property {(golden: Uint8Array, name?: string, options?: VerifyOptions) => Promise<any>} verify
+ * @property {(options: BenchOptions, machine: Machine, onStage: (stage: string) => void) => Promise<any>} bench
  * @property {Promise<PlainError>} lost settles when the GPU device is lost
  * @property {() => void} free
  *

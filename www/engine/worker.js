@@ -113,7 +113,24 @@ async function perform(call, signal) {
       return model.prompt(call.prompt);
     case "verify":
       return model.verify(call.golden, call.name, call.options);
+    case "bench": {
+      const onStage = (/** @type {string} */ value) => post({ id: call.id, event: "stage", value });
+      return model.bench(call.options, await machine(), onStage);
+    }
   }
+}
+
+/** @returns {Promise<import("./protocol.js").Machine>} */
+async function machine() {
+  const gpu = /** @type {any} */ (navigator).gpu;
+  const { vendor, architecture, device, description } = (await gpu.requestAdapter())?.info ?? {};
+  const threads = `${navigator.hardwareConcurrency} threads`;
+  return {
+    adapter: [vendor, architecture, device, description].filter(Boolean).join(" ") || "unnamed",
+    driver: "WebGPU",
+    host: `${navigator.userAgent.match(/(Edg|Firefox|Chrome|Version)\/[\d.]+/g)?.at(-1) ?? navigator.userAgent}, ${threads}`,
+    build: "wasm",
+  };
 }
 
 /** @param {Call} call */

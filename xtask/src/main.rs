@@ -2,6 +2,7 @@
 //!
 //! A fresh clone needs two commands: `cargo xtask setup`, then `cargo xtask demo`.
 
+mod bench;
 mod build;
 mod check;
 mod demo;
@@ -38,6 +39,8 @@ enum Command {
     Test(test::Args),
     /// Take a random checkpoint, up to the real size, through conversion, the browser and comparison
     E2e(e2e::Args),
+    /// Time every stage and every token, natively or in headless Chromium, over what the GPU could do
+    Bench(bench::Args),
     /// The quick check before a commit: format, lints for native and wasm32, docs, unit tests, JavaScript types
     Check,
 }
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
         Command::E2e(args) => e2e::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Check => check::run(),
     };
     match result {

@@ -2,6 +2,7 @@
 
 pub mod ask;
 pub mod attention;
+pub mod bench;
 pub mod convert;
 pub mod eval;
 pub mod export;
