@@ -148,14 +148,6 @@ fn few_rows(x: &Tensor<3>) -> bool {
     batch * rows <= MATVEC_ROWS
 }
 
-/// Shader and grid of a bare product, for measuring it alone. It binds the matrix's buffers, x,
-/// the output and the size.
-pub(crate) fn alone(format: Format, size: [u32; 3]) -> (Shader, [u32; 3]) {
-    let plan = if size[0] <= MATVEC_ROWS as u32 { matvec::plan(size) } else { matmul::plan(size) };
-    let variant = Variant { format, activation: None, bias: false, residual: false };
-    (variant.shader(plan.kernel), plan.grid)
-}
-
 /// How a product is cut into workgroups.
 pub(super) struct Plan {
     pub(super) kernel: Shader,
