@@ -17,6 +17,7 @@ use crate::kernels::record::{Recording, Slot, record};
 use crate::kernels::{self, ProcessLogits, Warp, argmax, process_logits, top_k};
 use crate::models::t5::{At, CrossKeys, DecoderState, T5};
 use crate::readback::{self, Reading, Ring};
+use crate::timestamps::{self, PassTimes};
 
 /// Bytes of keys and values that room is made for at first; a text that outgrows it doubles it.
 const FIRST_CACHE_BYTES: usize = 64 << 20;
@@ -204,7 +205,8 @@ impl<'a> Stepper<'a> {
         };
         let encoder = &wgpu::CommandEncoderDescriptor { label: Some("step") };
         let mut encoder = gpu.raw.create_command_encoder(encoder);
-        step.encode(&mut encoder, None);
+        let times = timestamps::step();
+        step.encode(&mut encoder, times.as_ref().map(PassTimes::writes));
         chosen.copy_to(&mut encoder, line, ring.words(), ring.target());
         let submission = gpu.queue.submit([encoder.finish()]);
         Ok(Chosen::Read(ring.read(gpu, submission)))
