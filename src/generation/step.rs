@@ -37,6 +37,16 @@ pub enum Choice {
     Best(usize),
 }
 
+impl Choice {
+    /// Words that a step gives the host.
+    fn words(self, rows: usize) -> usize {
+        match self {
+            Self::Best(count) => 2 * count,
+            Self::Greedy | Self::Draw(_) => 2 * rows,
+        }
+    }
+}
+
 /// What a sequence of steps does.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
@@ -157,12 +167,15 @@ impl<'a> Stepper<'a> {
         let state = model.start(cross, plan.rows, plan.tokens.clamp(1, fit));
         let capacity = state.capacity();
         let inputs = Inputs::new(gpu, &plan, capacity, start, device)?;
-        let words = match plan.choice {
-            Choice::Best(count) => 2 * count,
-            _ => 2 * plan.rows,
-        };
+        let words = plan.choice.words(plan.rows);
         let tape = gpu.map(|gpu| Tape { gpu, step: None, ring: Ring::new(gpu, READS, words) });
         Ok(Self { model, plan, state, inputs, tape })
+    }
+
+    /// Whether steps are replayed.
+    #[must_use]
+    pub fn replays(&self) -> bool {
+        self.tape.is_some()
     }
 
     /// Runs the step that reads the tokens at `position`, without waiting for it. Positions come
@@ -182,7 +195,9 @@ impl<'a> Stepper<'a> {
         };
         if self.tape.is_none() {
             let chosen = self.launch();
-            return Ok(Chosen::There(readback::words(&chosen).await?[line..].to_vec()));
+            let words = readback::words(&chosen).await?;
+            let words = words.into_iter().skip(line).take(self.plan.choice.words(self.plan.rows));
+            return Ok(Chosen::There(words.collect()));
         }
         self.prepare()?;
         let Some(Tape { gpu, step: Some((step, chosen)), ring }) = &mut self.tape else {

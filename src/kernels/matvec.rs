@@ -118,15 +118,14 @@ impl<'a> Matvec<'a> {
         }
         let Params { m, n, k, .. } = *params;
         let weights = [Some(self.weight), self.second()].into_iter().flatten();
-        let (lanes, matrices) = (lanes(k), variant.matrices as u64);
-        let rows_a_workgroup = WORKGROUP / lanes * TILE;
+        let matrices = variant.matrices as u64;
         Launch {
-            shader: variant.shader(m as u32, k, lanes),
+            shader: variant.shader(m as u32, k),
             inputs,
             output: m * n,
             params: &params.words,
             workgroup: WORKGROUP,
-            grid: fold_grid(n.div_ceil(rows_a_workgroup as usize)),
+            grid: grid(n, k),
             work: Work {
                 flops: 2 * matrices * (m * n * k) as u64,
                 weight_bytes: weights.map(Matrix::byte_len).sum(),
@@ -140,6 +139,10 @@ impl<'a> Matvec<'a> {
 /// one for every row, since each of them finishes one.
 fn lanes(k: usize) -> u32 {
     (k.div_ceil(8).next_power_of_two() as u32).clamp(TILE, 32)
+}
+
+fn grid(n: usize, k: usize) -> [u32; 3] {
+    fold_grid(n.div_ceil((WORKGROUP / lanes(k) * TILE) as usize))
 }
 
 struct Params {
@@ -164,7 +167,19 @@ struct Variant {
 }
 
 impl Variant {
-    fn shader(&self, rows: u32, k: usize, lanes: u32) -> Shader {
+    fn plain(format: Format) -> Self {
+        Self {
+            format,
+            activation: None,
+            norm: false,
+            bias: false,
+            residual: false,
+            matrices: 1,
+            role: None,
+        }
+    }
+
+    fn shader(&self, rows: u32, k: usize) -> Shader {
         let mut shader = Matrix::shader("matvec", self.format);
         shader.parts.extend([
             include_str!("../../shaders/activation.wgsl"),
@@ -173,7 +188,7 @@ impl Variant {
         shader.set("MATRICES", self.matrices as u32);
         shader.constants.extend([
             ("ROWS", rows),
-            ("LANES", lanes),
+            ("LANES", lanes(k)),
             ("WORKGROUP", WORKGROUP),
             ("TILE", TILE),
             ("ACTIVATION", activation::constant(self.activation)),
@@ -240,15 +255,7 @@ impl Variant {
 pub(super) fn variants() -> Vec<Shader> {
     let mut shaders = Vec::new();
     for format in Format::ALL {
-        let plain = Variant {
-            format,
-            activation: Some(Activation::Gelu),
-            norm: false,
-            bias: false,
-            residual: false,
-            matrices: 1,
-            role: None,
-        };
+        let plain = Variant { activation: Some(Activation::Gelu), ..Variant::plain(format) };
         let variants = [
             plain,
             Variant { bias: true, residual: true, ..plain },
@@ -261,7 +268,7 @@ pub(super) fn variants() -> Vec<Shader> {
         let widths: &[usize] = if format.is_packed() { &[96] } else { &[96, 100] };
         for variant in variants {
             for rows in [1, 3, MATVEC_ROWS as u32] {
-                shaders.extend(widths.iter().map(|k| variant.shader(rows, *k, lanes(*k))));
+                shaders.extend(widths.iter().map(|k| variant.shader(rows, *k)));
             }
         }
     }
