@@ -35,14 +35,19 @@ try {
   /** @type {Record<string, any[]>} */
   const samples = Object.fromEntries(names.map((name) => [name, []]));
   const repetitions = Number(values.repetitions);
+  /** @param {string} name @param {"encode" | "answer"} stage */
+  const time = (name, stage) =>
+    page.evaluate(([name, stage]) => /** @type {any} */ (self).contestants[name][stage](), /** @type {const} */ ([name, stage]));
   // The first time compiles pipelines and does not count. Then every other time in the opposite
-  // order, so that what else the machine does meets all alike.
+  // order, one stage after the other, so that what else the machine does meets all alike.
   for (let repetition = 0; repetition <= repetitions; repetition++) {
-    for (const name of repetition % 2 ? names : names.toReversed()) {
-      process.stderr.write(`${repetition ? `repetition ${repetition} of ${repetitions}` : "warming up"}: ${name}\n`);
-      const run = await page.evaluate((name) => /** @type {any} */ (self).contestants[name].run(), name);
-      if (repetition) samples[name]?.push(run);
-    }
+    const order = repetition % 2 ? names : names.toReversed();
+    process.stderr.write(repetition ? `repetition ${repetition} of ${repetitions}\n` : "warming up\n");
+    /** @type {Record<string, any>} */
+    const runs = {};
+    for (const name of order) runs[name] = { imageEncodeMs: await time(name, "encode") };
+    for (const name of order) Object.assign(runs[name], await time(name, "answer"));
+    if (repetition) for (const name of names) samples[name]?.push(runs[name]);
   }
   if (problems.length) throw new Error(problems.join("\n"));
   const adapter = await page.evaluate(async () => {
@@ -81,6 +86,6 @@ async function load(picture) {
   for (const format of question.formats) {
     contestants[format] = await OnnxRuntime.load(ort, "/graphs/", format, question, pixels);
   }
-  /** @type {any} */ (self).contestants = contestants;
+  Object.assign(self, { contestants });
   return Object.keys(contestants);
 }

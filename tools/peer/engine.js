@@ -3,10 +3,10 @@
  */
 /** @typedef {import("../../www/engine/engine.js").Model} Model */
 /** @typedef {import("./onnxruntime.js").Case} Case */
-/** @typedef {import("./onnxruntime.js").Run} Run */
+/** @typedef {import("./onnxruntime.js").Answer} Answer */
 
 export class Engine {
-  #runs = 0;
+  #pictures = 0;
 
   /**
    * @param {Model} model
@@ -19,21 +19,25 @@ export class Engine {
     this.picture = picture;
   }
 
-  /** @returns {Promise<Run>} */
-  async run() {
+  /** @returns {Promise<number>} milliseconds until the GPU was done */
+  async encode() {
     // The engine keeps the features of a file that it has seen. A PNG ends before the bytes that
-    // are added here, so every run gives it the same picture as a new file.
-    const file = new Uint8Array(this.picture.length + ++this.#runs);
+    // are added here, so every time it is given the same picture as a new file.
+    const file = new Uint8Array(this.picture.length + ++this.#pictures);
     file.set(this.picture);
-    const { visionMs } = await this.model.setPicture(file);
+    return (await this.model.setPicture(file)).visionMs;
+  }
+
+  /** @returns {Promise<Answer>} */
+  async answer() {
     /** @type {number[]} */
-    const times = [];
+    const tokenTimes = [];
     const { ids } = await this.model.ask(this.question.prompt, {
       maxNewTokens: this.question.greedyIds.length,
       numBeams: 1,
       doSample: false,
-      onToken: ({ milliseconds }) => void times.push(milliseconds),
+      onToken: ({ milliseconds }) => void tokenTimes.push(milliseconds),
     });
-    return { imageEncodeMs: visionMs, tokenTimes: times, ids };
+    return { tokenTimes, ids };
   }
 }

@@ -18,8 +18,7 @@
  * @property {number} heads
  * @property {number} headWidth
  *
- * @typedef {object} Run
- * @property {number} imageEncodeMs until the GPU was done
+ * @typedef {object} Answer
  * @property {number[]} tokenTimes milliseconds from the question to each token
  * @property {number[]} ids
  */
@@ -27,6 +26,9 @@
 const STAGES = /** @type {const} */ (["vision", "qformer", "encoder", "decoder"]);
 
 export class OnnxRuntime {
+  /** @type {Record<string, any>} */
+  #picture = {};
+
   /**
    * @param {any} ort the module of onnxruntime-web
    * @param {Record<string, any>} sessions by stage
@@ -60,22 +62,29 @@ export class OnnxRuntime {
     return new OnnxRuntime(ort, sessions, question, pixels);
   }
 
-  /** @returns {Promise<Run>} */
-  async run() {
+  /** @returns {Promise<number>} milliseconds until the GPU was done */
+  async encode() {
     const { size } = this.question;
     const start = performance.now();
     const pixel_values = new this.ort.Tensor("float32", this.pixels, [1, 3, size, size]);
-    const { image_embeds } = await this.sessions.vision.run({ pixel_values });
+    const outputs = await this.sessions.vision.run({ pixel_values });
     const device = await this.ort.env.webgpu.device;
     await device.queue.onSubmittedWorkDone();
-    const asked = performance.now();
+    const milliseconds = performance.now() - start;
+    dispose(this.#picture);
+    this.#picture = outputs;
+    return milliseconds;
+  }
 
-    const cross = await this.#prefill(image_embeds);
+  /** @returns {Promise<Answer>} about the picture that was encoded last */
+  async answer() {
+    const start = performance.now();
+    const cross = await this.#prefill(this.#picture.image_embeds);
     /** @type {number[]} */
-    const times = [];
-    const ids = await this.#decode(cross, () => times.push(performance.now() - asked));
-    dispose({ image_embeds, ...cross });
-    return { imageEncodeMs: asked - start, tokenTimes: times, ids };
+    const tokenTimes = [];
+    const ids = await this.#decode(cross, () => tokenTimes.push(performance.now() - start));
+    dispose(cross);
+    return { tokenTimes, ids };
   }
 
   /**

@@ -89,12 +89,7 @@ fn samples(command: &mut Command, made: &Made) -> Result<(String, Vec<Runs>)> {
     for (name, samples) in output["samples"].as_object().context("no samples came")? {
         let run = |sample: &Value| {
             made.require_right(name, &ids_of(&sample["ids"])?)?;
-            let times = sample["tokenTimes"].as_array();
-            let times = times.and_then(|times| times.iter().map(Value::as_f64).collect());
-            let times: Vec<f64> = times.context("a sample without times")?;
-            let image_encode =
-                sample["imageEncodeMs"].as_f64().context("a sample without times")?;
-            run_of(image_encode, &times).context("an answer of one token has no time per token")
+            run_of(sample).with_context(|| format!("{sample} has no times"))
         };
         let samples = samples.as_array().context("no samples came")?;
         let runs = samples.iter().map(run).collect::<Result<_>>()?;

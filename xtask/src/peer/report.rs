@@ -61,11 +61,16 @@ impl Spread {
     }
 }
 
-/// Milliseconds of each stage from what an answer's clock says: the last time is that of a token
-/// after the first, the prefill what the first token took beyond that.
-pub fn run_of(image_encode: f64, token_times: &[f64]) -> Option<Run> {
-    let (first, last) = (token_times.first()?, token_times.last()?);
-    let steps = token_times.len().checked_sub(1).filter(|steps| *steps > 0)?;
+/// The milliseconds in what tools/peer prints of a run: the stages themselves, or the times from the
+/// question to each token. Of those a token is what each after the first took, and the prefill what
+/// the first took beyond that.
+pub fn run_of(sample: &Value) -> Option<Run> {
+    let image_encode = sample["imageEncodeMs"].as_f64()?;
+    let Some(times) = sample["tokenTimes"].as_array() else {
+        return Some([image_encode, sample["prefillMs"].as_f64()?, sample["tokenMs"].as_f64()?]);
+    };
+    let (first, last) = (times.first()?.as_f64()?, times.last()?.as_f64()?);
+    let steps = times.len().checked_sub(1).filter(|steps| *steps > 0)?;
     let token = (last - first) / steps as f64;
     Some([image_encode, first - token, token])
 }
@@ -158,7 +163,8 @@ impl fmt::Display for Shown {
         let decimals = match median {
             100.0.. => 0,
             10.0.. => 1,
-            _ => 2,
+            0.1.. => 2,
+            _ => 4,
         };
         write!(f, "{median:.decimals$} ({min:.decimals$} to {max:.decimals$})")
     }
@@ -189,11 +195,14 @@ mod unit {
 
     #[test]
     fn an_answers_clock_is_split_into_prefill_and_tokens() {
-        assert_eq!(run_of(7.0, &[110.0, 120.0, 130.0]), Some([7.0, 100.0, 10.0]));
-        // Tokens that are told two at a time do not change it by more than the last pair.
-        assert_eq!(run_of(7.0, &[110.0, 130.0, 130.0]), Some([7.0, 100.0, 10.0]));
-        assert_eq!(run_of(7.0, &[110.0]), None);
-        assert_eq!(run_of(7.0, &[]), None);
+        let split = |times: Value| run_of(&json!({ "imageEncodeMs": 7.0, "tokenTimes": times }));
+        assert_eq!(split(json!([110.0, 120.0, 130.0])), Some([7.0, 100.0, 10.0]));
+        // Nothing changes where tokens are told two at a time.
+        assert_eq!(split(json!([110.0, 130.0, 130.0])), Some([7.0, 100.0, 10.0]));
+        assert_eq!(split(json!([110.0])), None);
+        assert_eq!(split(json!([])), None);
+        let stages = json!({ "imageEncodeMs": 7.0, "prefillMs": 100.0, "tokenMs": 10.0 });
+        assert_eq!(run_of(&stages), Some([7.0, 100.0, 10.0]));
     }
 
     #[test]
