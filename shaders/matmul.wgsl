@@ -1,13 +1,22 @@
 // Matrix-matrix product for many rows of x:
 // out[m, n] = act(x[m, :] . w[n, :] + bias[n]) + residual[m, n].
 //
-// A workgroup of 16 x 16 invocations makes a tile of 16 * TILE_M rows by 64 columns. Tiles of x
-// and of dequantised w, 32 columns deep, pass through workgroup memory; every invocation keeps
-// TILE_M x 4 sums in registers. Needs weight8() of shaders/weights and activate().
-// Constants: TILE_M 2 or 4, ACTIVATION. Flags: BIAS, RESIDUAL.
+// A workgroup makes a tile of 8 * THREAD_ROWS rows by 64 columns. DEPTH columns of x and of the
+// dequantised w at a time pass through workgroup memory; an invocation keeps 8 x 8 sums in
+// registers, as four matrices, and spends 16 loads on 64 * 4 multiply-adds. SLICES invocations
+// share each such block, each taking its part of every DEPTH, so that a product with few rows
+// still fills the GPU without a second pass; they add up in workgroup memory at the end.
+// Nothing here is a loop over an array of sums, which not every compiler keeps in registers.
+// Needs weight8() of shaders/weights and activate().
+// Constants: THREAD_ROWS, SLICES, DEPTH (a multiple of 8 and of 4 * SLICES), ACTIVATION.
+// Flags: BIAS, RESIDUAL; VECTORS where k is a multiple of 4, so that x is read four at a time.
 struct Params { m: u32, n: u32, k: u32 }
 
+//#if VECTORS
+@group(0) @binding(auto) var<storage, read_write> x: array<vec4<f32>>;
+//#else
 @group(0) @binding(auto) var<storage, read_write> x: array<f32>;
+//#endif
 //#if BIAS
 @group(0) @binding(auto) var<storage, read_write> bias: array<f32>;
 //#endif
@@ -17,72 +26,132 @@ struct Params { m: u32, n: u32, k: u32 }
 @group(0) @binding(auto) var<storage, read_write> out: array<f32>;
 @group(0) @binding(auto) var<uniform> params: Params;
 
-const DEPTH: u32 = 32u;
-const ROWS: u32 = 16u * TILE_M;
-const COLUMNS: u32 = 64u;
+const THREAD_COLUMNS: u32 = 8u;
+const THREADS: u32 = THREAD_ROWS * THREAD_COLUMNS;
+const WORKGROUP: u32 = THREADS * SLICES;
+const ROWS: u32 = 8u * THREAD_ROWS;
+const COLUMNS: u32 = 8u * THREAD_COLUMNS;
+// Four values along k are the unit of both tiles.
+const QUADS: u32 = DEPTH / 4u;
+const SLICE_QUADS: u32 = QUADS / SLICES;
+const TILE_W: u32 = QUADS * ROWS;
 
-// Both [depth, row or column]: at most 8 KiB each.
-var<workgroup> tile_x: array<f32, DEPTH * ROWS>;
-var<workgroup> tile_w: array<f32, DEPTH * COLUMNS>;
+// x as [quad, row], from TILE_W on w as [quad, column % 4, column / 4], so that neighbours read
+// neighbours; in the end the sums of all slices, a matrix of each invocation at a time.
+var<workgroup> tile: array<vec4<f32>, max(QUADS * (ROWS + COLUMNS), 4u * WORKGROUP)>;
 
-@compute @workgroup_size(256)
+// x[m, at..at + 4], zero beyond k.
+fn x4(m: u32, at: u32) -> vec4<f32> {
+//#if VECTORS
+    return x[(m * params.k + at) / 4u];
+//#else
+    var value = vec4<f32>();
+    for (var i = 0u; i < min(4u, params.k - at); i++) { value[i] = x[m * params.k + at + i]; }
+    return value;
+//#endif
+}
+
+fn tile4(at: u32, stride: u32) -> mat4x4<f32> {
+    return mat4x4<f32>(tile[at], tile[at + stride], tile[at + 2u * stride], tile[at + 3u * stride]);
+}
+
+fn add_row(sum: vec4<f32>, x: vec4<f32>, w: mat4x4<f32>) -> vec4<f32> {
+    return sum + x.x * w[0] + x.y * w[1] + x.z * w[2] + x.w * w[3];
+}
+
+// sum + w * x: column i of the sum is row i of the result. Written so that each term is one
+// multiply-add.
+fn multiply_add(sum: mat4x4<f32>, x: mat4x4<f32>, w: mat4x4<f32>) -> mat4x4<f32> {
+    return mat4x4<f32>(
+        add_row(sum[0], x[0], w),
+        add_row(sum[1], x[1], w),
+        add_row(sum[2], x[2], w),
+        add_row(sum[3], x[3], w),
+    );
+}
+
+// Four columns of row m of the product, from column n on.
+fn write4(m: u32, n: u32, sums: vec4<f32>) {
+    for (var j = 0u; j < 4u; j++) {
+        if (m < params.m && n + j < params.n) {
+            let at = m * params.n + n + j;
+            var value = sums[j];
+//#if BIAS
+            value += bias[n + j];
+//#endif
+            value = activate(value);
+//#if RESIDUAL
+            value += residual[at];
+//#endif
+            out[at] = value;
+        }
+    }
+}
+
+@compute @workgroup_size(WORKGROUP)
 fn main(
     @builtin(local_invocation_index) local: u32,
     @builtin(workgroup_id) id: vec3<u32>,
 ) {
-    let k = params.k;
     let first_m = id.y * ROWS;
     let first_n = id.x * COLUMNS;
-    let column = (local % 16u) * 4u;
-    let row = (local / 16u) * TILE_M;
-    var sums: array<vec4<f32>, TILE_M>;
+    let slice = local / THREADS;
+    let thread = local % THREADS;
+    let row = thread / THREAD_COLUMNS * 8u;
+    let column = thread % THREAD_COLUMNS;
+    // Rows beyond m need no sums.
+    let first_quad = slice * SLICE_QUADS;
+    let end_quad = select(first_quad, first_quad + SLICE_QUADS, first_m + row < params.m);
+    // Rows 0-3 and 4-7 by four columns from 4 * column, and by four further to the right.
+    var top_left = mat4x4<f32>();
+    var top_right = mat4x4<f32>();
+    var low_left = mat4x4<f32>();
+    var low_right = mat4x4<f32>();
 
-    for (var depth = 0u; depth < k; depth += DEPTH) {
-        // x: each invocation copies TILE_M * 2 values, neighbours along k.
-        for (var i = local; i < DEPTH * ROWS; i += 256u) {
-            let m = first_m + i / DEPTH;
-            let at = depth + i % DEPTH;
-            var value = 0.0;
-            if (m < params.m && at < k) { value = x[m * k + at]; }
-            tile_x[(i % DEPTH) * ROWS + i / DEPTH] = value;
+    for (var depth = 0u; depth < params.k; depth += DEPTH) {
+        for (var i = local; i < ROWS * QUADS; i += WORKGROUP) {
+            let m = first_m + i / QUADS;
+            let at = depth + i % QUADS * 4u;
+            var value = vec4<f32>();
+            if (m < params.m && at < params.k) { value = x4(m, at); }
+            tile[i % QUADS * ROWS + i / QUADS] = value;
         }
-        // w: 64 columns of four groups of eight, one for each invocation.
-        let n = local / 4u;
-        let part = local % 4u;
-        var w = array<vec4<f32>, 2>();
-        if (first_n + n < params.n && depth + part * 8u < k) {
-            w = weight8(first_n + n, depth / 8u + part, k);
-        }
-        for (var i = 0u; i < 4u; i++) {
-            tile_w[(part * 8u + i) * COLUMNS + n] = w[0][i];
-            tile_w[(part * 8u + 4u + i) * COLUMNS + n] = w[1][i];
+        for (var i = local; i < COLUMNS * QUADS / 2u; i += WORKGROUP) {
+            let n = i / (QUADS / 2u);
+            let part = i % (QUADS / 2u);
+            var w = array<vec4<f32>, 2>();
+            if (first_n + n < params.n && depth + part * 8u < params.k) {
+                w = weight8(first_n + n, depth / 8u + part, params.k);
+            }
+            let at = TILE_W + part * 2u * COLUMNS + n % 4u * (COLUMNS / 4u) + n / 4u;
+            tile[at] = w[0];
+            tile[at + COLUMNS] = w[1];
         }
         workgroupBarrier();
-        for (var d = 0u; d < DEPTH; d++) {
-            let at = d * COLUMNS + column;
-            let b = vec4<f32>(tile_w[at], tile_w[at + 1u], tile_w[at + 2u], tile_w[at + 3u]);
-            for (var i = 0u; i < TILE_M; i++) {
-                sums[i] += tile_x[d * ROWS + row + i] * b;
-            }
+        for (var quad = first_quad; quad < end_quad; quad++) {
+            let at = TILE_W + quad * COLUMNS + column;
+            let left = transpose(tile4(at, COLUMNS / 4u));
+            let right = transpose(tile4(at + THREAD_COLUMNS, COLUMNS / 4u));
+            let top = tile4(quad * ROWS + row, 1u);
+            let low = tile4(quad * ROWS + row + 4u, 1u);
+            top_left = multiply_add(top_left, top, left);
+            top_right = multiply_add(top_right, top, right);
+            low_left = multiply_add(low_left, low, left);
+            low_right = multiply_add(low_right, low, right);
         }
         workgroupBarrier();
     }
 
-    for (var i = 0u; i < TILE_M; i++) {
-        let m = first_m + row + i;
-        for (var j = 0u; j < 4u; j++) {
-            let n = first_n + column + j;
-            if (m < params.m && n < params.n) {
-                var value = sums[i][j];
-//#if BIAS
-                value += bias[n];
-//#endif
-                value = activate(value);
-//#if RESIDUAL
-                value += residual[m * params.n + n];
-//#endif
-                out[m * params.n + n] = value;
-            }
+    var sums = array<mat4x4<f32>, 4>(top_left, top_right, low_left, low_right);
+    for (var part = 0u; part < 4u; part++) {
+        for (var i = 0u; i < 4u; i++) { tile[i * WORKGROUP + local] = sums[part][i]; }
+        workgroupBarrier();
+        for (var i = slice; i < 4u; i += SLICES) {
+            var sum = vec4<f32>();
+            for (var s = 0u; s < SLICES; s++) { sum += tile[i * WORKGROUP + s * THREADS + thread]; }
+            let n = first_n + 4u * (column + THREAD_COLUMNS * (part % 2u));
+            write4(first_m + row + 4u * (part / 2u) + i, n, sum);
         }
+        workgroupBarrier();
     }
 }

@@ -2,12 +2,13 @@
 // the repetition penalty on the tokens of the row's history, then the banned tokens lowered out
 // of reach.
 //
-// One workgroup a row of `width`. `history` is [rows, length]; `bans` holds `ban_count` indices
-// row * width + token. Needs reduce.wgsl. Constants: WORKGROUP, a power of two. Flags: NORMALIZE.
-struct Params { rows: u32, width: u32, length: u32, ban_count: u32, penalty: f32 }
+// One workgroup a row of `width`. `texts` has a line of 2 * rows words a position, ids first; those
+// up to `position` are the history. `bans` holds `ban_count` indices row * width + token. Needs reduce.wgsl. Constants: WORKGROUP, a power of two. Flags: NORMALIZE.
+struct Params { rows: u32, width: u32, ban_count: u32, penalty: f32 }
 
 @group(0) @binding(auto) var<storage, read_write> logits: array<f32>;
-@group(0) @binding(auto) var<storage, read_write> history: array<u32>;
+@group(0) @binding(auto) var<storage, read_write> texts: array<u32>;
+@group(0) @binding(auto) var<storage, read_write> position: array<u32>;
 @group(0) @binding(auto) var<storage, read_write> bans: array<u32>;
 @group(0) @binding(auto) var<storage, read_write> out: array<f32>;
 @group(0) @binding(auto) var<uniform> params: Params;
@@ -43,8 +44,8 @@ fn main(
     storageBarrier();
     // A token that occurs twice is written twice with the same value: read from `logits`, it is
     // penalised once.
-    for (var i = local; i < params.length; i += WORKGROUP) {
-        let token = history[row * params.length + i];
+    for (var i = local; i <= position[0]; i += WORKGROUP) {
+        let token = texts[i * 2u * params.rows + row];
         if (token < params.width) {
             let value = logits[first + token] - largest - log_total;
             out[first + token] = select(value / params.penalty, value * params.penalty, value < 0.0);

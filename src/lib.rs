@@ -26,6 +26,7 @@ pub mod error;
 pub mod eval;
 pub mod fit;
 pub mod generation;
+pub mod gpu;
 pub mod image;
 pub mod kernels;
 pub mod meter;

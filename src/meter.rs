@@ -25,6 +25,8 @@ pub struct Counts {
     pub submits: u64,
     /// Reads begun.
     pub readbacks: u64,
+    /// Times the host waited for a read with nothing queued behind it: reads on the critical path.
+    pub waits: u64,
     /// Bytes read back.
     pub bytes_read: u64,
     /// Bytes that the kernels read and write in GPU memory, each buffer counted once a kernel.
@@ -33,6 +35,8 @@ pub struct Counts {
     pub weight_bytes: u64,
     /// Floating-point operations of products and attention.
     pub flops: u64,
+    /// Buffers made for recordings: their parameters and what is read back.
+    pub buffers: u64,
 }
 
 impl Counts {
@@ -40,10 +44,12 @@ impl Counts {
         dispatches: 0,
         submits: 0,
         readbacks: 0,
+        waits: 0,
         bytes_read: 0,
         bytes_moved: 0,
         weight_bytes: 0,
         flops: 0,
+        buffers: 0,
     };
 
     fn with(self, other: Self, operation: impl Fn(u64, u64) -> u64) -> Self {
@@ -51,10 +57,12 @@ impl Counts {
             dispatches: operation(self.dispatches, other.dispatches),
             submits: operation(self.submits, other.submits),
             readbacks: operation(self.readbacks, other.readbacks),
+            waits: operation(self.waits, other.waits),
             bytes_read: operation(self.bytes_read, other.bytes_read),
             bytes_moved: operation(self.bytes_moved, other.bytes_moved),
             weight_bytes: operation(self.weight_bytes, other.weight_bytes),
             flops: operation(self.flops, other.flops),
+            buffers: operation(self.buffers, other.buffers),
         }
     }
 }
@@ -90,11 +98,27 @@ pub(crate) fn dispatched(work: &Counts) {
     }
 }
 
+/// A recording's kernels, encoded for the submit that follows.
+pub(crate) fn replayed(work: &Counts) {
+    PENDING.set(PENDING.get() + work.dispatches);
+    add(*work);
+}
+
+/// A buffer of our own.
+pub(crate) fn created_buffer() {
+    add(Counts { buffers: 1, ..Counts::default() });
+}
+
 /// A flush, or an upload, before which what is pending must go.
 pub(crate) fn submitted() {
     if PENDING.replace(0) > 0 {
         add(Counts { submits: 1, ..Counts::default() });
     }
+}
+
+/// The host waits for a read, and the GPU has nothing else to do.
+pub(crate) fn waited() {
+    add(Counts { waits: 1, ..Counts::default() });
 }
 
 /// A read always submits its copy.

@@ -1,5 +1,9 @@
 //! Tensors to host memory, asynchronously: a synchronous read panics in a browser.
 
+mod ring;
+
+pub use ring::{Reading, Ring};
+
 use std::pin::Pin;
 
 use burn::tensor::{DType, Device, Int, Tensor};
@@ -17,6 +21,7 @@ pub type Fence = Pin<Box<dyn Future<Output = Result<()>>>>;
 /// The GPU failed on the way.
 pub async fn floats<const D: usize>(tensor: &Tensor<D>) -> Result<Vec<f32>> {
     let data = tensor.to_data_async().await.map_err(gpu_error)?;
+    meter::waited();
     meter::read(data.bytes().len());
     data.as_slice::<f32>().map(<[f32]>::to_vec).map_err(type_error)
 }
@@ -27,6 +32,7 @@ pub async fn floats<const D: usize>(tensor: &Tensor<D>) -> Result<Vec<f32>> {
 /// The GPU failed on the way.
 pub async fn words(tensor: &Tensor<1, Int>) -> Result<Vec<u32>> {
     let data = tensor.to_data_async().await.map_err(gpu_error)?;
+    meter::waited();
     meter::read(data.bytes().len());
     if data.dtype() == DType::U32 {
         return data.as_slice::<u32>().map(<[u32]>::to_vec).map_err(type_error);

@@ -23,7 +23,7 @@ const QUESTION: &str = "Describe the image in detail.";
 fn gpu() -> Device {
     static DEVICE: std::sync::OnceLock<Device> = std::sync::OnceLock::new();
     let adapter = "a wgpu adapter (on Debian: mesa-vulkan-drivers)";
-    DEVICE.get_or_init(|| Device::wgpu_options().init().expect(adapter)).clone()
+    DEVICE.get_or_init(|| instructblip_web::gpu::open().expect(adapter)).clone()
 }
 
 fn root() -> &'static Path {
@@ -99,10 +99,13 @@ fn draws_follow_the_reference_s_probabilities() {
         };
         let mut counts = vec![0u32; width];
         for step in 0..10 {
-            let draws: Vec<f32> = (0..rows as u32).map(|row| uniform(1, row, step)).collect();
-            let draws = Tensor::from_data(TensorData::new(draws, [rows]), &gpu());
-            let words = kernels::sample(&logits, &draws, warp);
+            let draws = (0..rows as u32).map(|row| uniform(1, row, step).to_bits()).collect();
+            let draws = words_tensor(draws, &gpu());
+            let texts = words_tensor(vec![0; 4 * rows], &gpu());
+            let first = words_tensor(vec![0], &gpu());
+            let words = kernels::sample(&logits, &draws, warp, texts, &first);
             let words = pollster::block_on(readback::words(&words)).unwrap();
+            let words = &words[2 * rows..];
             for (id, bits) in words[..rows].iter().zip(&words[rows..]) {
                 counts[*id as usize] += 1;
                 let reference = expected[*id as usize].ln();

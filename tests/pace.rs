@@ -21,7 +21,7 @@ fn picture(name: &str) -> Vec<u8> {
 fn pocket() -> Session {
     static DEVICE: OnceLock<Device> = OnceLock::new();
     let device =
-        DEVICE.get_or_init(|| Device::wgpu_options().init().expect("a wgpu adapter")).clone();
+        DEVICE.get_or_init(|| instructblip_web::gpu::open().expect("a wgpu adapter")).clone();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("www/pocket");
     Session::open(&Folder::open(folder).unwrap(), &device, |_| ()).unwrap()
 }

@@ -25,7 +25,7 @@ fn fixture(name: &str) -> PathBuf {
 fn session(folder: &Path) -> Session {
     static DEVICE: OnceLock<Device> = OnceLock::new();
     let adapter = "a wgpu adapter (on Debian: mesa-vulkan-drivers)";
-    let device = DEVICE.get_or_init(|| Device::wgpu_options().init().expect(adapter));
+    let device = DEVICE.get_or_init(|| instructblip_web::gpu::open().expect(adapter));
     Session::open(&Folder::open(folder).unwrap(), device, |_| ()).unwrap()
 }
 

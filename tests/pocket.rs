@@ -22,7 +22,7 @@ fn answers_are_those_of_transformers() {
     let cases = cases["cases"].as_array().unwrap();
     assert!(cases.len() >= 20);
 
-    let device = Device::wgpu_options().init().expect("a wgpu adapter");
+    let device = instructblip_web::gpu::open().expect("a wgpu adapter");
     let folder = Folder::open(root.join("www/pocket")).unwrap();
     let mut session = Session::open(&folder, &device, |_| ()).unwrap();
     let mut shown = "";

@@ -16,7 +16,7 @@ use instructblip_web::verify::{Golden, VerifyOptions, verify};
 fn gpu() -> Device {
     static DEVICE: std::sync::OnceLock<Device> = std::sync::OnceLock::new();
     let adapter = "a wgpu adapter (on Debian: mesa-vulkan-drivers)";
-    DEVICE.get_or_init(|| Device::wgpu_options().init().expect(adapter)).clone()
+    DEVICE.get_or_init(|| instructblip_web::gpu::open().expect(adapter)).clone()
 }
 
 fn fixture(name: &str) -> PathBuf {

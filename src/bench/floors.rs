@@ -54,6 +54,18 @@ impl Floors {
         })
     }
 
+    /// Both measurements.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            copy_gb_per_s: self.copy_gb_per_s.and(other.copy_gb_per_s),
+            fma_gflop_per_s: self.fma_gflop_per_s.and(other.fma_gflop_per_s),
+            dispatch_us: self.dispatch_us.and(other.dispatch_us),
+            bare_token_host_ms: self.bare_token_host_ms.and(other.bare_token_host_ms),
+            bare_token_ms: self.bare_token_ms.and(other.bare_token_ms),
+        }
+    }
+
     /// Milliseconds below which nothing moves these bytes and computes these operations.
     #[must_use]
     pub fn milliseconds(&self, bytes: f64, flops: f64) -> f64 {

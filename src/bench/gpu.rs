@@ -2,6 +2,9 @@
 //! measured with.
 
 use std::borrow::Cow;
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
 
 use web_time::Instant;
 
@@ -150,35 +153,58 @@ impl Gpu {
     }
 
     /// Waits until the queue is empty.
-    #[cfg(not(target_family = "wasm"))]
     async fn finished(&self) -> Result<()> {
-        let gpu = |error: wgpu::PollError| crate::Error::Gpu { reason: error.to_string() };
-        self.device.poll(wgpu::PollType::wait_indefinitely()).map(|_| ()).map_err(gpu)
+        let signal = Signal::default();
+        self.queue.on_submitted_work_done(signal.give());
+        self.settle(signal).await
     }
 
-    /// Waits until the queue is empty.
-    #[cfg(target_family = "wasm")]
-    async fn finished(&self) -> Result<()> {
-        use std::sync::{Arc, Mutex, PoisonError};
-        use std::task::{Poll, Waker};
+    /// The 64-bit words of a buffer that can be mapped.
+    pub(super) async fn read(&self, buffer: &wgpu::Buffer) -> Result<Vec<u64>> {
+        let signal = Signal::default();
+        let give = signal.give();
+        buffer.map_async(wgpu::MapMode::Read, .., move |_| give());
+        self.settle(signal).await?;
+        let mapped = buffer
+            .get_mapped_range(..)
+            .map_err(|error| crate::Error::Gpu { reason: error.to_string() })?;
+        let (words, _) = mapped.as_chunks::<8>();
+        Ok(words.iter().map(|bytes| u64::from_le_bytes(*bytes)).collect())
+    }
 
-        let done = Arc::new(Mutex::new((false, None::<Waker>)));
-        let signal = Arc::clone(&done);
-        self.queue.on_submitted_work_done(move || {
-            let mut done = signal.lock().unwrap_or_else(PoisonError::into_inner);
-            done.0 = true;
-            if let Some(waker) = done.1.take() {
+    /// Waits for a callback of the queue. In a browser it comes by itself.
+    async fn settle(&self, signal: Signal) -> Result<()> {
+        #[cfg(not(target_family = "wasm"))]
+        self.device
+            .poll(wgpu::PollType::wait_indefinitely())
+            .map_err(|error| crate::Error::Gpu { reason: error.to_string() })?;
+        poll_fn(|context| signal.poll(context)).await;
+        Ok(())
+    }
+}
+
+/// Whether a callback was called, and whom that wakes.
+#[derive(Clone, Default)]
+struct Signal(Arc<Mutex<(bool, Option<Waker>)>>);
+
+impl Signal {
+    fn give(&self) -> impl FnOnce() + Send + 'static {
+        let signal = self.clone();
+        move || {
+            let mut state = signal.0.lock().unwrap_or_else(PoisonError::into_inner);
+            state.0 = true;
+            if let Some(waker) = state.1.take() {
                 waker.wake();
             }
-        });
-        std::future::poll_fn(|context| {
-            let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
-            if done.0 {
-                return Poll::Ready(Ok(()));
-            }
-            done.1 = Some(context.waker().clone());
-            Poll::Pending
-        })
-        .await
+        }
+    }
+
+    fn poll(&self, context: &Context<'_>) -> Poll<()> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.0 {
+            return Poll::Ready(());
+        }
+        state.1 = Some(context.waker().clone());
+        Poll::Pending
     }
 }

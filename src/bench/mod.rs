@@ -10,6 +10,7 @@ pub mod kernels;
 pub mod spread;
 mod stages;
 pub mod table;
+mod timestamps;
 
 use serde::{Deserialize, Serialize};
 
@@ -111,8 +112,13 @@ pub struct Row {
     pub cold: bool,
     /// Until the GPU was done.
     pub milliseconds: Spread,
-    /// Of these, what the host spent computing and launching rather than waiting.
+    /// Of these, what the host spent inside calls rather than waiting for one to be answered. A
+    /// native driver may make it wait inside a call; in a browser nothing does.
     pub host_ms: Spread,
+    /// By the GPU's own clock, from the begin of the first pass to the end of the last; where it
+    /// has one.
+    #[serde(default)]
+    pub gpu_ms: Option<Spread>,
     /// The work.
     #[serde(flatten)]
     pub each: Each,
@@ -124,6 +130,16 @@ pub struct Row {
     pub dispatch_floor_ms: f64,
     /// The median over that.
     pub over_dispatch_floor: f64,
+}
+
+impl Row {
+    fn compare(&mut self, floors: &Floors) {
+        let Each { bytes_moved, flops, dispatches, .. } = self.each;
+        self.floor_ms = floors.milliseconds(bytes_moved, flops);
+        self.over_floor = self.milliseconds.median / self.floor_ms;
+        self.dispatch_floor_ms = floors.with_dispatches(bytes_moved, flops, dispatches);
+        self.over_dispatch_floor = self.milliseconds.median / self.dispatch_floor_ms;
+    }
 }
 
 /// The measurements of one model on one machine.
@@ -161,12 +177,17 @@ pub async fn bench(
     in_range("iterations", options.iterations, 1, LIMIT_ITERATIONS)?;
     in_range("tokens", options.tokens, 2, LIMIT_MAX_NEW_TOKENS)?;
     progress("floors");
-    let floors = Floors::measure(gpu).await?;
-    let (stages, token) = stages::measure(session, &floors, &options, progress).await?;
-    let kernels = match options.kernels {
-        true => kernels::measure(gpu, &floors, progress).await?,
+    let before = Floors::measure(gpu).await?;
+    let (mut stages, mut token) = stages::measure(session, gpu, &options, progress).await?;
+    let mut kernels = match options.kernels {
+        true => kernels::measure(gpu, progress).await?,
         false => Vec::new(),
     };
+    // Once more, since a machine that does other things too is not the same all the time.
+    progress("floors");
+    let floors = before.and(Floors::measure(gpu).await?);
+    stages.iter_mut().chain([&mut token]).for_each(|row| row.compare(&floors));
+    kernels.iter_mut().for_each(|product| product.compare(&floors));
     Ok(BenchReport { model: model.into(), machine, options, floors, stages, token, kernels })
 }
 

@@ -34,6 +34,16 @@ impl Spread {
         Self { median, min: *min, max: *max }
     }
 
+    /// As many more samples: between the two medians.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            median: f64::midpoint(self.median, other.median),
+            min: self.min.min(other.min),
+            max: self.max.max(other.max),
+        }
+    }
+
     /// The same in another unit.
     #[must_use]
     pub fn times(self, factor: f64) -> Self {
@@ -84,6 +94,8 @@ mod unit {
         assert_eq!(spread, Spread { median: 2.0, min: 1.0, max: 3.0 });
         assert_eq!(Spread::of(vec![4.0, 1.0, 2.0, 3.0]).median, 2.5);
         assert_eq!(Spread::of(Vec::new()), Spread::default());
+        let both = spread.and(Spread { median: 4.0, min: 2.0, max: 5.0 });
+        assert_eq!(both, Spread { median: 3.0, min: 1.0, max: 5.0 });
         assert_eq!(spread.rate(6.0), Spread { median: 3.0, min: 2.0, max: 6.0 });
     }
 

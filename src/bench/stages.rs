@@ -1,18 +1,19 @@
 //! The stages of an answer and its tokens, timed through the model's own functions.
 
-use std::cell::RefCell;
 use std::ops::ControlFlow;
 
 use burn::tensor::Tensor;
 use web_time::Instant;
 
-use super::floors::Floors;
+use super::gpu::Gpu;
 use super::spread::{HostClock, Spread};
+use super::timestamps::Timestamps;
 use super::{BenchOptions, Each, Row};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::generation::{GenerationOptions, Generator};
-use crate::kernels::{argmax, words_tensor};
+use crate::kernels::words_tensor;
 use crate::meter::{self, Counts};
+use crate::models::t5::At;
 use crate::pace::Pace;
 use crate::readback;
 use crate::session::Session;
@@ -25,12 +26,16 @@ const NO_END: u32 = u32::MAX;
 /// Runs every stage over the output of the one before, then the tokens.
 pub(super) async fn measure(
     session: &Session,
-    floors: &Floors,
+    gpu: &Gpu,
     options: &BenchOptions,
     progress: &dyn Fn(&str),
 ) -> Result<(Vec<Row>, Row)> {
-    let timer =
-        Timer { floors, iterations: options.iterations, rows: RefCell::default(), progress };
+    let mut timer = Timer {
+        iterations: options.iterations,
+        timestamps: Timestamps::new(gpu),
+        rows: Vec::new(),
+        progress,
+    };
     let (model, device, pace) = (session.model(), session.device(), Pace::default());
     let config = session.config();
     let ids = session.tokenizers().encode(&options.question)?;
@@ -39,40 +44,30 @@ pub(super) async fn measure(
     let picture = if options.vision {
         let pixels: Vec<f32> =
             (0..3 * vision.image_size.pow(2)).map(|i| (i % 255) as f32 / 127.0 - 1.0).collect();
-        timer
-            .stage("vision", async || {
-                let picture = model.see(&pixels, device, &pace).await?;
-                readback::finished(&picture.vision).await?;
-                Ok(picture)
-            })
-            .await?
+        let see = async || model.see(&pixels, device, &pace).await;
+        timer.stage("vision", see, |picture| picture.vision.clone()).await?
     } else {
         let tokens = 1 + (vision.image_size / vision.patch_size).pow(2);
         model.features(Tensor::ones([1, tokens, vision.hidden_size], device), &pace).await?
     };
-    let queries = timer
-        .stage("Q-Former", async || done(model.query(&picture, &ids.qformer.0, &pace).await?).await)
-        .await?;
-    let projected = timer.stage("projection", async || done(model.project(&queries)).await).await?;
-    let encoded = timer
-        .stage("encoder", async || done(model.encode(&projected, &ids.t5.0, &pace).await?).await)
-        .await?;
+    let query = async || model.query(&picture, &ids.qformer.0, &pace).await;
+    let queries = timer.stage("Q-Former", query, Tensor::clone).await?;
+    let project = async || Ok(model.project(&queries));
+    let projected = timer.stage("projection", project, Tensor::clone).await?;
+    let encode = async || model.encode(&projected, &ids.t5.0, &pace).await;
+    let encoded = timer.stage("encoder", encode, Tensor::clone).await?;
     let language = model.language_model();
-    let cross = timer
-        .stage("cross keys", async || {
-            let cross = language.cross_keys(&encoded, &pace).await?;
-            readback::finished(&encoded).await?;
-            Ok(cross)
-        })
-        .await?;
+    let keys = async || language.cross_keys(&encoded, &pace).await;
+    // The fence waits for all that was launched, whatever it is put behind.
+    let cross = timer.stage("cross keys", keys, |_| encoded.clone()).await?;
     let start = config.text_config.decoder_start_token_id;
-    timer
-        .stage("first step", async || {
-            let tokens = words_tensor(vec![start], device);
-            let logits = language.step(&tokens, None, &mut language.start(&cross, 1));
-            readback::words(&argmax(&logits)).await
-        })
-        .await?;
+    let step = async || {
+        let texts = words_tensor(vec![start, 0], device);
+        let position = words_tensor(vec![0], device);
+        let at = At { texts: &texts, position: &position, lineage: None };
+        Ok(language.step(at, &mut language.start(&cross, 1, 1)))
+    };
+    timer.stage("first step", step, Tensor::clone).await?;
 
     let generation = GenerationOptions::greedy(options.tokens, start, NO_END);
     let generator = Generator {
@@ -82,59 +77,84 @@ pub(super) async fn measure(
         pace: &pace,
     };
     let token = timer.tokens(&generator, &encoded).await?;
-    Ok((timer.rows.into_inner(), token))
-}
-
-/// Waits until the GPU has computed it.
-async fn done(tensor: Tensor<3>) -> Result<Tensor<3>> {
-    readback::finished(&tensor).await?;
-    Ok(tensor)
+    Ok((timer.rows, token))
 }
 
 struct Timer<'a> {
-    floors: &'a Floors,
     iterations: usize,
-    rows: RefCell<Vec<Row>>,
+    timestamps: Option<Timestamps<'a>>,
+    rows: Vec<Row>,
     progress: &'a dyn Fn(&str),
 }
 
-/// The samples of a row.
+/// The samples of a row, in milliseconds.
 #[derive(Default)]
 struct Samples {
     total: Vec<f64>,
     host: Vec<f64>,
+    gpu: Vec<f64>,
 }
 
 impl Timer<'_> {
     /// Runs a stage several times, and gives the last result to the next one. The first run
-    /// compiles pipelines and does not count, unless it took too long to repeat.
-    async fn stage<T>(&self, name: &str, run: impl AsyncFn() -> Result<T>) -> Result<T> {
+    /// compiles pipelines and does not count, unless it took too long to repeat. A stage is over
+    /// when the tensor that `end` finds in its result is computed.
+    async fn stage<T, const D: usize>(
+        &mut self,
+        name: &str,
+        run: impl AsyncFn() -> Result<T>,
+        end: impl Fn(&T) -> Tensor<D>,
+    ) -> Result<T> {
         (self.progress)(name);
         let mut samples = Samples::default();
         let start = Instant::now();
         let mut runs = 0;
         loop {
+            self.mark();
             let (clock, before, begun) = (HostClock::default(), meter::counts(), Instant::now());
-            let result = clock.watch(run()).await?;
+            let result = clock
+                .watch(async {
+                    let result = run().await?;
+                    let end = end(&result);
+                    readback::flush(&end.device())?;
+                    self.mark();
+                    readback::finished(&end).await?;
+                    Ok::<_, Error>(result)
+                })
+                .await?;
             let seconds = begun.elapsed().as_secs_f64();
+            let counts = meter::counts() - before;
+            let gpu = self.milliseconds().await?;
             let long = start.elapsed().as_secs_f64() >= LONG_SECONDS;
             if runs > 0 || long {
                 samples.total.push(seconds * 1e3);
                 samples.host.push(clock.seconds() * 1e3);
+                samples.gpu.extend(gpu);
             }
-            let counts = meter::counts() - before;
             if runs == self.iterations || long {
-                let row = self.row(name, samples, Each::of(counts, 1), runs == 0);
-                self.rows.borrow_mut().push(row);
+                self.rows.push(samples.row(name, Each::of(counts, 1), runs == 0));
                 return Ok(result);
             }
             runs += 1;
         }
     }
 
+    fn mark(&mut self) {
+        if let Some(timestamps) = &mut self.timestamps {
+            timestamps.mark();
+        }
+    }
+
+    async fn milliseconds(&mut self) -> Result<Vec<f64>> {
+        match &mut self.timestamps {
+            Some(timestamps) => timestamps.milliseconds().await,
+            None => Ok(Vec::new()),
+        }
+    }
+
     /// Decodes as often as a stage is run, the first time for nothing but the pipelines. Times are
     /// those between two tokens; counts those of all steps after the first.
-    async fn tokens(&self, generator: &Generator<'_>, encoded: &Tensor<3>) -> Result<Row> {
+    async fn tokens(&mut self, generator: &Generator<'_>, encoded: &Tensor<3>) -> Result<Row> {
         let mut samples = Samples::default();
         let (mut steps, mut counts) = (0, Counts::default());
         let start = Instant::now();
@@ -162,26 +182,25 @@ impl Timer<'_> {
                 break;
             }
         }
-        Ok(self.row("token", samples, Each::of(counts, steps), false))
+        Ok(samples.row("token", Each::of(counts, steps), false))
     }
+}
 
-    fn row(&self, name: &str, samples: Samples, each: Each, cold: bool) -> Row {
-        let runs = samples.total.len();
-        let milliseconds = Spread::of(samples.total);
-        let floor_ms = self.floors.milliseconds(each.bytes_moved, each.flops);
-        let dispatch_floor_ms =
-            self.floors.with_dispatches(each.bytes_moved, each.flops, each.dispatches);
+impl Samples {
+    /// The row, its floors still unknown.
+    fn row(self, name: &str, each: Each, cold: bool) -> Row {
         Row {
             name: name.into(),
-            runs,
+            runs: self.total.len(),
             cold,
-            milliseconds,
-            host_ms: Spread::of(samples.host),
+            milliseconds: Spread::of(self.total),
+            host_ms: Spread::of(self.host),
+            gpu_ms: (!self.gpu.is_empty()).then(|| Spread::of(self.gpu)),
             each,
-            floor_ms,
-            over_floor: milliseconds.median / floor_ms,
-            dispatch_floor_ms,
-            over_dispatch_floor: milliseconds.median / dispatch_floor_ms,
+            floor_ms: 0.0,
+            over_floor: 0.0,
+            dispatch_floor_ms: 0.0,
+            over_dispatch_floor: 0.0,
         }
     }
 }

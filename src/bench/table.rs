@@ -23,11 +23,21 @@ pub fn render(report: &BenchReport) -> String {
         plain(floors.bare_token_ms),
     );
     out.push_str(
-        "| stage | ms (min..max) | host ms | moved MB | weights MB | GFLOP | dispatches | submits | reads | floor ms | over it | with dispatches ms | over it |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
+        "| stage | ms (min..max) | host ms | GPU ms | moved MB | weights MB | GFLOP | dispatches | submits | reads | floor ms | over it | with dispatches ms | over it |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
     );
     for row in report.stages.iter().chain([&report.token]) {
         stage(&mut out, row);
     }
+    let bare = floors.bare_token_host_ms.median * report.token.each.dispatches
+        / super::floors::BARE_DISPATCHES as f64;
+    let host = report.token.host_ms.median;
+    let _ = writeln!(
+        out,
+        "\nA token keeps the host inside calls for {} ms; its dispatches bare would for {} ms, {} times less.",
+        digits(host),
+        digits(bare),
+        digits(host / bare),
+    );
     if !options.vision {
         out.push_str("\nThe vision tower was left out.\n");
     }
@@ -42,15 +52,70 @@ pub fn render(report: &BenchReport) -> String {
     out
 }
 
+/// What changed between two reports on the same model.
+#[must_use]
+pub fn compare(before: &BenchReport, after: &BenchReport) -> String {
+    let mut out = String::new();
+    let _ = writeln!(out, "### {}: {}\n", after.model, after.machine.adapter);
+    out.push_str(
+        "| | dispatches | before ms (min..max) | over floor | dispatches | after ms (min..max) | over floor | times faster |\n|---|---|---|---|---|---|---|---|\n",
+    );
+    let rows = |report: &BenchReport| [report.stages.clone(), vec![report.token.clone()]].concat();
+    for (old, new) in pairs(&rows(before), &rows(after), |row| row.name.clone()) {
+        let _ = writeln!(
+            out,
+            "| {} | {} | {} | {} | {} | {} | {} | {} |",
+            new.name,
+            digits(old.each.dispatches),
+            spread(old.milliseconds),
+            digits(old.over_floor),
+            digits(new.each.dispatches),
+            spread(new.milliseconds),
+            digits(new.over_floor),
+            digits(old.milliseconds.median / new.milliseconds.median),
+        );
+    }
+    let products = pairs(&before.kernels, &after.kernels, |row| (row.m, row.n, row.k));
+    if !products.is_empty() {
+        out.push_str(
+            "\n| q4 product | before us (min..max) | of copy | of multiply-adds | after us (min..max) | of copy | of multiply-adds | times faster |\n|---|---|---|---|---|---|---|---|\n",
+        );
+    }
+    for (old, new) in products {
+        let _ = writeln!(
+            out,
+            "| {} x {} x {} | {} | {} % | {} % | {} | {} % | {} % | {} |",
+            new.m,
+            new.n,
+            new.k,
+            spread(old.microseconds),
+            digits(100.0 * old.of_copy),
+            digits(100.0 * old.of_fma),
+            spread(new.microseconds),
+            digits(100.0 * new.of_copy),
+            digits(100.0 * new.of_fma),
+            digits(old.microseconds.median / new.microseconds.median),
+        );
+    }
+    out
+}
+
+/// The rows that both have, in the order of the second.
+fn pairs<T: Clone, K: PartialEq>(before: &[T], after: &[T], key: impl Fn(&T) -> K) -> Vec<(T, T)> {
+    let old = |new: &T| before.iter().find(|old| key(old) == key(new));
+    after.iter().filter_map(|new| Some((old(new)?.clone(), new.clone()))).collect()
+}
+
 fn stage(out: &mut String, row: &Row) {
     let each = &row.each;
     let _ = writeln!(
         out,
-        "| {}{} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
+        "| {}{} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
         row.name,
         if row.cold { " (first run)" } else { "" },
         spread(row.milliseconds),
         plain(row.host_ms),
+        row.gpu_ms.map_or_else(|| "n/a".to_owned(), plain),
         digits(each.bytes_moved / 1e6),
         digits(each.weight_bytes / 1e6),
         digits(each.flops / 1e9),

@@ -7,12 +7,12 @@
 
 use burn::tensor::Device;
 
-use super::processors::Processors;
+use super::processors::{bans, rules};
+use super::step::{Choice, Plan, Stepper, Told};
 use super::{Clock, Generated, Generator, OnToken, Sequence, Stop, Token};
 use crate::error::{Error, Result};
-use crate::kernels::{floats_tensor, top_k, words_tensor};
+use crate::meter;
 use crate::models::t5::CrossKeys;
-use crate::readback;
 
 /// The reference's "no text": added to the score of what must not go on.
 const OUT: f32 = -1e9;
@@ -26,26 +26,42 @@ pub(super) async fn search(
     let options = generator.options;
     let beams = options.num_beams;
     let vocab_size = generator.model.vocab_size();
-    let mut state = generator.model.start(cross, beams);
+    let plan = Plan {
+        rows: beams,
+        tokens: options.max_new_tokens,
+        choice: Choice::Best(2 * beams),
+        rules: rules(options, beams),
+    };
+    let mut stepper = Stepper::new(generator.model, cross, plan, options.start, device)?;
     let mut search =
         Beams::new(options.start, beams, options.length_penalty, options.max_new_tokens);
     let (mut told, mut clock) = (0, Clock::default());
-    loop {
+    for position in 0.. {
         let running = &search.running;
-        let tokens: Vec<u32> = running.iter().filter_map(|beam| beam.ids.last().copied()).collect();
-        let tokens = words_tensor(tokens, device);
-        let lineage = running.iter().enumerate();
-        let lineage = lineage.flat_map(|(row, beam)| [&beam.rows[..], &[row as u32]].concat());
-        let lineage = words_tensor(lineage.collect(), device);
-        let sums: Vec<f32> = running.iter().map(|beam| beam.sum).collect();
-        let sums = floats_tensor(sums, device);
-        let texts = running.iter().map(|beam| beam.ids.as_slice());
-        let processors = Processors::new(options, texts, vocab_size, device);
-
-        let logits = generator.model.step(&tokens, Some(&lineage), &mut state);
-        let scores = processors.apply(logits);
-        let words = readback::words(&top_k(&scores, &sums, 2 * beams)).await?;
-        clock.tick();
+        // Lines of ids, each followed by as many words that nothing reads.
+        let texts: Vec<u32> = (0..=position)
+            .flat_map(|at| running.iter().map(move |beam| beam.ids[at]).chain(vec![0; beams]))
+            .collect();
+        let lineage: Vec<Vec<u32>> = running
+            .iter()
+            .enumerate()
+            .map(|(row, beam)| [&beam.rows[..], &[row as u32]].concat())
+            .collect();
+        let sums: Vec<u32> = running.iter().map(|beam| beam.sum.to_bits()).collect();
+        let bans =
+            bans(options, running.iter().map(|beam| &beam.ids[..]), position + 1, vocab_size);
+        let step = Told {
+            texts: Some(&texts),
+            lineage: Some(&lineage),
+            bans: Some(&bans),
+            numbers: Some(&sums),
+        };
+        let chosen = stepper.run(position, step).await?;
+        let counts = meter::counts();
+        // What goes on is decided by what came: the GPU waits for the host.
+        meter::waited();
+        let words = chosen.words().await?;
+        clock.tick(counts);
         let mut candidates = Vec::with_capacity(2 * beams);
         for pair in words.chunks_exact(2) {
             let (beam, id) = (pair[0] as usize / vocab_size, pair[0] as usize % vocab_size);
@@ -72,6 +88,7 @@ pub(super) async fn search(
             return Ok(Generated { sequences, clock });
         }
     }
+    Err(Error::Internal { reason: "a search without an end".into() })
 }
 
 /// A text and where its keys and values lie.

@@ -10,6 +10,7 @@ mod processors;
 mod random;
 pub mod rank;
 mod sample;
+pub mod step;
 
 pub use random::uniform;
 
@@ -20,7 +21,7 @@ use web_time::Instant;
 
 use crate::error::Result;
 use crate::kernels::Warp;
-use crate::meter::{self, Counts};
+use crate::meter::Counts;
 use crate::models::t5::T5;
 use crate::pace::Pace;
 
@@ -128,8 +129,9 @@ pub struct Clock {
 }
 
 impl Clock {
-    fn tick(&mut self) {
-        let now = (Instant::now(), meter::counts());
+    /// A step is over; `counts` are the totals when all of it had been handed to the GPU.
+    fn tick(&mut self, counts: Counts) {
+        let now = (Instant::now(), counts);
         self.steps += 1;
         self.first.get_or_insert(now);
         self.last = Some(now);

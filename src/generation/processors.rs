@@ -3,69 +3,40 @@
 //! Reference: `RepetitionPenaltyLogitsProcessor`, `NoRepeatNGramLogitsProcessor` and
 //! `MinLengthLogitsProcessor` of transformers. All count the start token.
 
-use burn::tensor::{Device, Int, Tensor};
-
 use super::GenerationOptions;
-use crate::kernels::{ProcessLogits, process_logits, words_tensor};
+use super::step::Rules;
 
-/// The rules of one step, already on the device: made before the step's kernels are launched,
-/// since an upload between them would cut their submit in two.
-pub(super) struct Processors {
-    /// `[rows * length]` tokens that the penalty falls on, and what is banned; nothing to upload
-    /// or launch where there is no rule.
-    rules: Option<(Tensor<1, Int>, Tensor<1, Int>)>,
-    penalty: f32,
-    /// Log-softmax first, as beam search has it; greedy decoding and sampling take raw logits.
-    normalize: bool,
+/// What happens to the scores of `rows` texts; `None` where there is no rule.
+pub(super) fn rules(options: &GenerationOptions, rows: usize) -> Option<Rules> {
+    let runs = if options.no_repeat_ngram_size > 0 { options.max_new_tokens + 1 } else { 0 };
+    let minimum = usize::from(options.min_length > 1);
+    let rules = Rules {
+        // As beam search has it; greedy decoding and sampling take raw logits.
+        normalize: options.num_beams > 1,
+        penalty: options.repetition_penalty,
+        bans: rows * (runs + minimum),
+    };
+    (rules.normalize || rules.penalty != 1.0 || rules.bans > 0).then_some(rules)
 }
 
-impl Processors {
-    /// The rules after these texts, which begin with the start token and are equally long.
-    pub(super) fn new<'a>(
-        options: &GenerationOptions,
-        texts: impl Iterator<Item = &'a [u32]>,
-        vocab_size: usize,
-        device: &Device,
-    ) -> Self {
-        let penalised = options.repetition_penalty != 1.0;
-        let normalize = options.num_beams > 1;
-        let (mut history, mut bans, mut rows) = (Vec::new(), Vec::new(), 0);
-        for (row, text) in texts.enumerate() {
-            rows += 1;
-            if penalised {
-                history.extend_from_slice(text);
-            }
-            let mut banned = repeated(text, options.no_repeat_ngram_size);
-            if text.len() < options.min_length {
-                banned.push(options.end);
-            }
-            let inside = banned.into_iter().filter(|token| (*token as usize) < vocab_size);
-            bans.extend(inside.map(|token| (row * vocab_size) as u32 + token));
+/// Indices `row * vocab_size + token` of what may not come after texts of `length` tokens, the
+/// start token counted in. The texts themselves matter only where runs may not be repeated.
+pub(super) fn bans<'a>(
+    options: &GenerationOptions,
+    texts: impl Iterator<Item = &'a [u32]>,
+    length: usize,
+    vocab_size: usize,
+) -> Vec<u32> {
+    let mut bans = Vec::new();
+    for (row, text) in texts.enumerate() {
+        let mut banned = repeated(text, options.no_repeat_ngram_size);
+        if length < options.min_length {
+            banned.push(options.end);
         }
-        let rules = (normalize || penalised || !bans.is_empty()).then(|| {
-            // A buffer cannot be empty; ids beyond every vocabulary do nothing.
-            if !penalised {
-                history.resize(rows, u32::MAX);
-            }
-            if bans.is_empty() {
-                bans.push(u32::MAX);
-            }
-            (words_tensor(history, device), words_tensor(bans, device))
-        });
-        Self { rules, penalty: options.repetition_penalty, normalize }
+        let inside = banned.into_iter().filter(|token| (*token as usize) < vocab_size);
+        bans.extend(inside.map(|token| (row * vocab_size) as u32 + token));
     }
-
-    /// Raw logits `[rows, vocab_size]` to what the next tokens are chosen from.
-    pub(super) fn apply(&self, logits: Tensor<2>) -> Tensor<2> {
-        let Some((history, bans)) = &self.rules else { return logits };
-        process_logits(&ProcessLogits {
-            logits: &logits,
-            normalize: self.normalize,
-            history,
-            penalty: self.penalty,
-            bans,
-        })
-    }
+    bans
 }
 
 /// The tokens that would complete a run of `size` tokens that is already in the text.

@@ -4,16 +4,17 @@
 //! draw independently. The next step reads the tokens where the choice wrote them; the host only
 //! watches.
 
+use std::collections::VecDeque;
+
 use burn::tensor::Device;
 
-use super::processors::Processors;
+use super::processors::{bans, rules};
 use super::random::uniform;
+use super::step::{Choice, Chosen, Plan, Stepper, Told};
 use super::{Clock, Generated, Generator, OnToken, Sequence, Stop, Token};
 use crate::error::{Error, Result};
-use crate::kernels::launch::head;
-use crate::kernels::{self, argmax, floats_tensor, words_tensor};
+use crate::meter::{self, Counts};
 use crate::models::t5::CrossKeys;
-use crate::readback;
 
 /// A text in the making.
 struct Draft {
@@ -33,26 +34,41 @@ pub(super) async fn sample(
     let rows = options.num_return_sequences;
     let start = || Draft { ids: vec![options.start], log_probabilities: Vec::new(), stop: None };
     let mut drafts: Vec<Draft> = (0..rows).map(|_| start()).collect();
-    let mut state = generator.model.start(cross, rows);
-    let mut tokens = words_tensor(vec![options.start; rows], device);
     let vocab_size = generator.model.vocab_size();
-    let mut clock = Clock::default();
-    for step in 0u32.. {
-        let texts = drafts.iter().map(|draft| draft.ids.as_slice());
-        let processors = Processors::new(options, texts, vocab_size, device);
-        let draws = options.sampling.map(|sampling| {
-            let draws: Vec<f32> =
-                (0..rows as u32).map(|row| uniform(sampling.seed, row, step)).collect();
-            (floats_tensor(draws, device), sampling.warp)
-        });
-        let logits = processors.apply(generator.model.step(&tokens, None, &mut state));
-        let chosen = match &draws {
-            Some((draws, warp)) => kernels::sample(&logits, draws, *warp),
-            None => argmax(&logits),
-        };
-        tokens = head(&chosen, rows);
-        let words = readback::words(&chosen).await?;
-        clock.tick();
+    let plan = Plan {
+        rows,
+        tokens: options.max_new_tokens,
+        choice: options.sampling.map_or(Choice::Greedy, |sampling| Choice::Draw(sampling.warp)),
+        rules: rules(options, rows),
+    };
+    let mut stepper = Stepper::new(generator.model, cross, plan, options.start, device)?;
+    // One step runs while the one before it is read, unless what it chose decides about the next.
+    let ahead = usize::from(options.no_repeat_ngram_size == 0);
+    let mut running: VecDeque<(Chosen, Counts)> = VecDeque::new();
+    let (mut position, mut clock) = (0, Clock::default());
+    loop {
+        while running.len() <= ahead && position < options.max_new_tokens {
+            let texts = drafts.iter().map(|draft| draft.ids.as_slice());
+            let bans = bans(options, texts, position + 1, vocab_size);
+            let draws = options.sampling.map(|sampling| {
+                let draw = |row| uniform(sampling.seed, row, position as u32).to_bits();
+                (0..rows as u32).map(draw).collect::<Vec<_>>()
+            });
+            let told = Told {
+                bans: plan.rules.map(|_| bans.as_slice()),
+                numbers: draws.as_deref(),
+                ..Told::default()
+            };
+            let chosen = stepper.run(position, told).await?;
+            running.push_back((chosen, meter::counts()));
+            position += 1;
+        }
+        let Some((chosen, counts)) = running.pop_front() else { break };
+        if running.is_empty() && clock.steps + 1 < options.max_new_tokens {
+            meter::waited();
+        }
+        let words = chosen.words().await?;
+        clock.tick(counts);
         let Some((ids, log_probabilities)) = words.split_at_checked(rows) else {
             return Err(Error::Internal { reason: "too few tokens were read".into() });
         };

@@ -1,11 +1,16 @@
-//! Scaled dot-product attention with an optional relative-position bias: `shaders/attention.wgsl`.
+//! Scaled dot-product attention with an optional relative-position bias: `shaders/attention.wgsl`
+//! for single queries, as when decoding, and `shaders/attention_tiled.wgsl` for many.
 
 use burn::tensor::{Int, Tensor};
 
 use super::launch::{Arg, Host, Launch, Shader, Work};
 use crate::config::MAX_HEAD_WIDTH;
 
+/// Invocations of a workgroup with a single query.
 const WORKGROUP: u32 = 64;
+
+/// Queries of a workgroup of the tiled kernel, in groups of four.
+const TILE: u32 = 16;
 
 /// What attends to what. Rows may hold more than one of q, k and v; the offsets say where.
 #[derive(Clone, Debug)]
@@ -79,13 +84,18 @@ pub fn attention_within(spec: &Attention<'_>, reach: Reach<'_>) -> Tensor<3> {
         lineage: reach.lineage.is_some(),
     };
     let output = batch * queries * spec.heads * spec.width;
+    let (kernel, tile) = if queries == 1 || layout.lineage {
+        (single(spec.width as u32, layout.flags()), 1)
+    } else {
+        (tiled(spec.width as u32, layout.flags()), TILE)
+    };
     Launch {
-        shader: shader(spec.width as u32, layout.flags()),
+        shader: kernel.shader,
         inputs,
         output,
         params: &layout.params(),
-        workgroup: WORKGROUP,
-        grid: [spec.heads as u32, queries as u32, batch as u32],
+        workgroup: kernel.workgroup,
+        grid: [spec.heads as u32, (queries as u32).div_ceil(tile), batch as u32],
         work: Work {
             // q . k and the sum of v; half of it where a query sees what came before only.
             flops: 4 * (output * spec.keys) as u64 / if reach.causal { 2 } else { 1 },
@@ -124,8 +134,15 @@ impl Layout {
             ("BIAS", self.bias),
             ("LINEAGE", self.lineage),
             ("CAUSAL", self.causal),
+            ("VECTORS", self.vectors()),
         ];
         flags.into_iter().filter_map(|(flag, on)| on.then_some(flag)).collect()
+    }
+
+    /// Whether everything starts at a multiple of four values.
+    fn vectors(&self) -> bool {
+        let rows = [self.q, self.k, self.v].into_iter().flat_map(|(stride, at)| [stride, at]);
+        rows.chain([self.width]).all(|count| count % 4 == 0)
     }
 
     fn params(&self) -> [u32; 14] {
@@ -208,12 +225,36 @@ impl Layout {
     }
 }
 
-fn shader(width: u32, flags: Vec<&'static str>) -> Shader {
-    Shader {
-        name: "attention",
-        parts: vec![include_str!("../../shaders/attention.wgsl")],
-        constants: vec![("WIDTH", width), ("WORKGROUP", WORKGROUP)],
-        flags,
+struct Kernel {
+    shader: Shader,
+    workgroup: u32,
+}
+
+/// One query a workgroup.
+fn single(width: u32, mut flags: Vec<&'static str>) -> Kernel {
+    flags.retain(|flag| *flag != "VECTORS");
+    Kernel {
+        shader: Shader {
+            name: "attention",
+            parts: vec![include_str!("../../shaders/attention.wgsl")],
+            constants: vec![("WIDTH", width), ("WORKGROUP", WORKGROUP)],
+            flags,
+        },
+        workgroup: WORKGROUP,
+    }
+}
+
+/// [`TILE`] queries a workgroup, a quarter of the invocations for every four of them.
+fn tiled(width: u32, flags: Vec<&'static str>) -> Kernel {
+    let lanes = width.div_ceil(4).max(16);
+    Kernel {
+        shader: Shader {
+            name: "attention_tiled",
+            parts: vec![include_str!("../../shaders/attention_tiled.wgsl")],
+            constants: vec![("WIDTH", width), ("LANES", lanes)],
+            flags,
+        },
+        workgroup: TILE / 4 * lanes,
     }
 }
 
@@ -221,15 +262,25 @@ pub(super) fn variants() -> Vec<Shader> {
     [24, 64, 88, MAX_HEAD_WIDTH as u32]
         .into_iter()
         .flat_map(|width| {
-            [
+            let singles = [
                 vec![],
                 vec!["PACKED"],
                 vec!["BIAS"],
                 vec!["PACKED", "BIAS"],
                 vec!["BIAS", "LINEAGE"],
-                vec!["BIAS", "CAUSAL"],
-            ]
-            .map(|flags| shader(width, flags))
+            ];
+            let tiles = [
+                vec![],
+                vec!["VECTORS"],
+                vec!["PACKED"],
+                vec!["PACKED", "VECTORS"],
+                vec!["BIAS"],
+                vec!["PACKED", "BIAS", "VECTORS"],
+                vec!["BIAS", "CAUSAL", "VECTORS"],
+            ];
+            let singles = singles.map(|flags| single(width, flags));
+            singles.into_iter().chain(tiles.map(|flags| tiled(width, flags)))
         })
+        .map(|kernel| kernel.shader)
         .collect()
 }

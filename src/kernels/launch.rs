@@ -9,6 +9,9 @@
 //! `//#endif` (with an optional `//#else`) stay only where that flag is set. Bindings a variant
 //! does not need must be cut this way: a pipeline's automatic layout drops unused bindings.
 //! What is left is numbered in order of appearance, in place of `@binding(auto)`.
+//! Lines between `//#for i in ROWS` and `//#end` are repeated for every i below the constant
+//! ROWS, `$i` being the number: sums that must stay in registers are variables, not an array that
+//! a driver may put in memory.
 
 // The browser build has no CPU device, so only one kind of tensor is left to match.
 #![cfg_attr(target_family = "wasm", allow(irrefutable_let_patterns))]
@@ -21,6 +24,7 @@ use burn::tensor::{DType, Device, Int, Shape, Tensor, TensorData};
 use burn_cubecl::template::{KernelSource, SourceKernel, SourceTemplate};
 use burn_cubecl::tensor::CubeTensor;
 
+use super::record::{self, Entry};
 use crate::meter::{self, Counts};
 
 /// A WGSL file with the constants and flags that make one variant of it.
@@ -37,41 +41,86 @@ pub struct Shader {
 }
 
 impl Shader {
+    /// Gives a constant that is there another value.
+    pub(super) fn set(&mut self, constant: &'static str, value: u32) {
+        for (_, old) in self.constants.iter_mut().filter(|(name, _)| *name == constant) {
+            *old = value;
+        }
+    }
+
     /// The WGSL text of this variant. Its entry point is `main`.
     #[must_use]
     pub fn source(&self) -> String {
-        use std::fmt::Write;
         let mut out = String::new();
-        let mut bindings = 0;
         for (name, value) in &self.constants {
-            let _ = writeln!(out, "const {name}: u32 = {value}u;");
+            out.push_str(&format!("const {name}: u32 = {value}u;\n"));
         }
-        for part in &self.parts {
-            // One entry a nested `//#if`: whether its lines are kept.
-            let mut kept = Vec::new();
-            for line in part.lines() {
-                let directive = line.trim();
-                if let Some(flag) = directive.strip_prefix("//#if ") {
-                    kept.push(self.flags.contains(&flag.trim()));
-                } else if directive == "//#else" {
-                    if let Some(last) = kept.last_mut() {
-                        *last = !*last;
-                    }
-                } else if directive == "//#endif" {
-                    kept.pop();
-                } else if kept.iter().all(|keep| *keep) {
-                    if line.contains("@binding(auto)") {
-                        out.push_str(&line.replace("(auto)", &format!("({bindings})")));
-                        bindings += 1;
-                    } else {
-                        out.push_str(line);
-                    }
-                    out.push('\n');
+        let lines: Vec<String> =
+            self.parts.iter().flat_map(|part| part.lines()).map(String::from).collect();
+        self.expand(&lines, &mut out);
+        let mut numbers = 0..;
+        let pieces: Vec<&str> = out.split("@binding(auto)").collect();
+        let mut source = String::from(pieces[0]);
+        for (piece, number) in pieces[1..].iter().zip(&mut numbers) {
+            source.push_str(&format!("@binding({number}){piece}"));
+        }
+        source
+    }
+
+    /// Resolves the directives.
+    fn expand(&self, lines: &[String], out: &mut String) {
+        // One entry a nested `//#if`: whether its lines are kept.
+        let mut kept = Vec::new();
+        let mut at = 0;
+        while let Some(line) = lines.get(at) {
+            let directive = line.trim();
+            at += 1;
+            if let Some(flag) = directive.strip_prefix("//#if ") {
+                kept.push(self.flags.contains(&flag.trim()));
+            } else if directive == "//#else" {
+                if let Some(last) = kept.last_mut() {
+                    *last = !*last;
                 }
+            } else if directive == "//#endif" {
+                kept.pop();
+            } else if let Some(header) = directive.strip_prefix("//#for ") {
+                let body = &lines[at..at + loop_length(&lines[at..])];
+                at += body.len() + 1;
+                if kept.iter().all(|keep| *keep) {
+                    self.repeat(header, body, out);
+                }
+            } else if kept.iter().all(|keep| *keep) {
+                out.push_str(line);
+                out.push('\n');
             }
         }
-        out
     }
+
+    /// `name in CONSTANT` and the lines that are repeated.
+    fn repeat(&self, header: &str, body: &[String], out: &mut String) {
+        let (name, constant) = header.split_once(" in ").unwrap_or((header, ""));
+        let count = self.constants.iter().find(|(known, _)| *known == constant.trim());
+        let name = format!("${}", name.trim());
+        for i in 0..count.map_or(0, |(_, count)| *count) {
+            let lines: Vec<String> =
+                body.iter().map(|line| line.replace(&name, &i.to_string())).collect();
+            self.expand(&lines, out);
+        }
+    }
+}
+
+/// Lines before the `//#end` that ends this loop.
+fn loop_length(lines: &[String]) -> usize {
+    let mut depth = 0usize;
+    for (i, line) in lines.iter().enumerate() {
+        match line.trim() {
+            "//#end" if depth == 0 => return i,
+            "//#end" => depth -= 1,
+            start if start.starts_with("//#for ") => depth += 1,
+            _ => {}
+        }
+    }
+    lines.len()
 }
 
 impl KernelSource for Shader {
@@ -270,6 +319,27 @@ impl Launch<'_> {
         (words * size_of::<u32>()) as u64
     }
 
+    /// As [`Launch::run_in_place`] for words.
+    #[must_use]
+    pub fn run_words_in_place(
+        self,
+        target: Tensor<1, Int>,
+        oracle: impl Fn(&[Host], &mut [u32]),
+    ) -> Tensor<1, Int> {
+        let device = self.first_device();
+        if is_gpu(&device) {
+            let DispatchTensorKind::Cube(tensor) = target.clone().into_dispatch().kind else {
+                return target;
+            };
+            self.dispatch_to(&cube(tensor));
+            return target;
+        }
+        let host: Vec<Host> = self.inputs.iter().map(Arg::to_host).collect();
+        let mut words = Arg::from(&target).to_host().words().to_vec();
+        oracle(&host, &mut words);
+        words_tensor(words, &device)
+    }
+
     fn first_device(&self) -> Device {
         self.inputs.first().map_or_else(Device::default, Arg::device)
     }
@@ -302,28 +372,48 @@ impl Launch<'_> {
     }
 
     fn dispatch_to(self, output: &CubeTensor) {
-        meter::dispatched(&Counts {
+        let work = Counts {
             bytes_moved: (self.moved() + output.handle.size()).saturating_sub(self.work.untouched),
             weight_bytes: self.work.weight_bytes,
             flops: self.work.flops,
             ..Counts::default()
+        };
+        let params = pack(self.params);
+        let inputs = self.inputs.into_iter().filter_map(|input| match input.into_dispatch().kind {
+            DispatchTensorKind::Cube(tensor) => Some(cube(tensor)),
+            _ => None,
         });
+        let entry = Entry {
+            shader: self.shader,
+            buffers: inputs.chain([output.clone()]).collect(),
+            params: bytemuck::cast_slice(&params).to_vec(),
+            grid: self.grid,
+            work,
+        };
+        let Some(entry) = record::take(entry) else { return };
+        meter::dispatched(&work);
         let mut arguments = KernelArguments::new();
-        for input in self.inputs {
-            if let DispatchTensorKind::Cube(tensor) = input.into_dispatch().kind {
-                arguments = arguments.with_buffer(cube(tensor).handle.binding());
-            }
+        for buffer in entry.buffers {
+            arguments = arguments.with_buffer(buffer.handle.binding());
         }
-        arguments = arguments.with_buffer(output.handle.clone().binding());
-        if !self.params.is_empty() {
-            arguments = arguments.with_info(MetadataBindingInfo::custom(pack(self.params)));
+        if !params.is_empty() {
+            arguments = arguments.with_info(MetadataBindingInfo::custom(params));
         }
         let [x, y, z] = self.grid;
         output.client.launch(
-            Box::new(SourceKernel::new(self.shader, CubeDim::new_1d(self.workgroup))),
+            Box::new(SourceKernel::new(entry.shader, CubeDim::new_1d(self.workgroup))),
             CubeCount::Static(x, y, z),
             arguments,
         );
+    }
+}
+
+/// The tensor as the GPU's runtime knows it; `None` on the host.
+pub(super) fn cube_of(words: Tensor<1, Int>) -> Option<CubeTensor> {
+    match words.into_dispatch().kind {
+        DispatchTensorKind::Cube(tensor) => Some(cube(tensor)),
+        #[allow(unreachable_patterns, reason = "the browser build has no other kind")]
+        _ => None,
     }
 }
 

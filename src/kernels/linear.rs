@@ -1,16 +1,18 @@
-//! `y = act(x W^T + b) + residual` over any weight format: `shaders/matvec.wgsl` for up to eight
-//! rows of x, `shaders/matmul.wgsl` for more.
+//! `y = act(x W^T + b) + residual` over any weight format, alone or together with what T5 does
+//! before and after it: `shaders/matvec.wgsl` for few rows of x, where all is one dispatch;
+//! `shaders/matmul.wgsl` for more, with norm and gate as dispatches of their own.
 
-use burn::tensor::Tensor;
+use burn::tensor::{Int, Tensor};
 
 use super::activation::{self, Activation};
 use super::launch::{Arg, Host, Launch, Shader, Work};
 use super::matrix::Matrix;
-use super::{matmul, matvec};
+use super::matvec::{Matvec, Role};
+use super::{gated_activation, matmul, matvec, rms_norm};
 use crate::quant::Format;
 
-/// Rows of x up to which the matrix-vector kernel is used.
-pub const MATVEC_ROWS: usize = 8;
+/// Rows of x up to which the matrix-vector kernel is used: as many as texts are decoded at once.
+pub const MATVEC_ROWS: usize = 10;
 
 /// What happens to the product before it is written.
 #[derive(Clone, Copy, Debug, Default)]
@@ -23,6 +25,21 @@ pub struct Epilogue<'a> {
     pub residual: Option<&'a Tensor<3>>,
 }
 
+/// T5's norm, of the rows of x before the product.
+#[derive(Clone, Copy, Debug)]
+pub struct Norm<'a> {
+    /// `[k]`.
+    pub gain: &'a Tensor<1>,
+    /// Added to the mean of the squares.
+    pub epsilon: f32,
+}
+
+impl Norm<'_> {
+    fn apply(self, x: &Tensor<3>) -> Tensor<3> {
+        rms_norm(x, self.gain, self.epsilon)
+    }
+}
+
 /// `[batch, rows, k]` times `[n, k]` transposed gives `[batch, rows, n]`.
 ///
 /// # Panics
@@ -30,6 +47,9 @@ pub struct Epilogue<'a> {
 /// weights are checked when they are read.
 #[must_use]
 pub fn linear(x: &Tensor<3>, weight: &Matrix, epilogue: Epilogue<'_>) -> Tensor<3> {
+    if few_rows(x) {
+        return Matvec::new(x, weight, epilogue).run();
+    }
     let [batch, rows, k] = x.dims();
     let (m, n) = (batch * rows, weight.n());
     assert_eq!(k, weight.k(), "input features");
@@ -44,7 +64,7 @@ pub fn linear(x: &Tensor<3>, weight: &Matrix, epilogue: Epilogue<'_>) -> Tensor<
         residual: epilogue.residual.is_some(),
     };
     let size = [m, n, k].map(|count| count as u32);
-    let plan = if m <= MATVEC_ROWS { matvec::plan(size) } else { matmul::plan(size) };
+    let plan = matmul::plan(size);
     let launch = Launch {
         shader: variant.shader(plan.kernel),
         inputs,
@@ -58,13 +78,83 @@ pub fn linear(x: &Tensor<3>, weight: &Matrix, epilogue: Epilogue<'_>) -> Tensor<
             ..Work::default()
         },
     };
-    launch.run(|host| variant.oracle(host, m, n, k)).reshape([batch, rows, n])
+    launch.run(|host| variant.oracle(host, n, k)).reshape([batch, rows, n])
+}
+
+/// [`linear`] of the normed x.
+#[must_use]
+pub fn linear_normed(
+    x: &Tensor<3>,
+    norm: Norm<'_>,
+    weight: &Matrix,
+    epilogue: Epilogue<'_>,
+) -> Tensor<3> {
+    if few_rows(x) {
+        return Matvec { norm: Some(norm), ..Matvec::new(x, weight, epilogue) }.run();
+    }
+    linear(&norm.apply(x), weight, epilogue)
+}
+
+/// `act(gate y) * up y` with y the normed x: the first half of T5's feed-forward.
+#[must_use]
+pub fn linear_gated(
+    x: &Tensor<3>,
+    norm: Norm<'_>,
+    [gate, up]: [&Matrix; 2],
+    activation: Activation,
+) -> Tensor<3> {
+    let epilogue = Epilogue { activation: Some(activation), ..Epilogue::default() };
+    // One shader reads both matrices, so they must be packed alike.
+    if few_rows(x) && gate.format() == up.format() {
+        let matvec = Matvec::new(x, gate, epilogue);
+        return Matvec { norm: Some(norm), role: Role::Gate(up), ..matvec }.run();
+    }
+    let y = norm.apply(x);
+    let plain = Epilogue::default();
+    gated_activation(&linear(&y, gate, plain), &linear(&y, up, plain), activation)
+}
+
+/// Keys and values of the normed x `[rows, 1, k]`, one token of every text, written to the row
+/// `position` of `cache` `[rows, capacity, 2 * n]`, which is returned: keys first, then values.
+/// The memory is changed under every clone of it.
+///
+/// # Panics
+/// There are more rows than [`MATVEC_ROWS`].
+#[must_use]
+pub fn linear_cached(
+    x: &Tensor<3>,
+    norm: Norm<'_>,
+    [key, value]: [&Matrix; 2],
+    cache: Tensor<3>,
+    position: &Tensor<1, Int>,
+) -> Tensor<3> {
+    assert!(few_rows(x), "rows of a step");
+    let capacity = cache.dims()[1];
+    let run = |weight, second, column, cache| {
+        let matvec = Matvec::new(x, weight, Epilogue::default());
+        let role = Role::Cache { second, position, capacity, column };
+        Matvec { norm: Some(norm), role, ..matvec }.run_in_place(cache)
+    };
+    // One shader reads both matrices, so they must be packed alike.
+    if key.format() == value.format() {
+        return run(key, Some(value), 0, cache);
+    }
+    let cache = run(key, None, 0, cache);
+    run(value, None, key.n(), cache)
+}
+
+fn few_rows(x: &Tensor<3>) -> bool {
+    let [batch, rows, _] = x.dims();
+    batch * rows <= MATVEC_ROWS
 }
 
 /// Shader and grid of a bare product, for measuring it alone. It binds the matrix's buffers, x,
 /// the output and the size.
 pub(crate) fn alone(format: Format, size: [u32; 3]) -> (Shader, [u32; 3]) {
-    let plan = if size[0] <= MATVEC_ROWS as u32 { matvec::plan(size) } else { matmul::plan(size) };
+    if size[0] <= MATVEC_ROWS as u32 {
+        return matvec::alone(format, size);
+    }
+    let plan = matmul::plan(size);
     let variant = Variant { format, activation: None, bias: false, residual: false };
     (variant.shader(plan.kernel), plan.grid)
 }
@@ -92,6 +182,7 @@ impl Variant {
         shader.parts.extend(kernel.parts);
         shader.constants.push(("ACTIVATION", activation::constant(self.activation)));
         shader.constants.extend(kernel.constants);
+        shader.flags.extend(kernel.flags);
         if self.bias {
             shader.flags.push("BIAS");
         }
@@ -102,29 +193,26 @@ impl Variant {
     }
 
     /// Plain triple loop, sums in f64.
-    fn oracle(self, host: &[Host], m: usize, n: usize, k: usize) -> Vec<f32> {
+    fn oracle(self, host: &[Host], n: usize, k: usize) -> Vec<f32> {
         let weights = Matrix::unpack(host, self.format, n, k);
         let mut rest = host[Matrix::arg_count(self.format)..].iter().map(Host::floats);
-        let x = rest.next().unwrap_or_default();
+        let x: Vec<f64> = rest.next().unwrap_or_default().iter().map(|x| f64::from(*x)).collect();
         let bias = self.bias.then(|| rest.next()).flatten();
         let residual = self.residual.then(|| rest.next()).flatten();
-        let mut out = Vec::with_capacity(m * n);
-        for i in 0..m {
-            let row = &x[i * k..(i + 1) * k];
-            for j in 0..n {
-                let mut sum: f64 = row
-                    .iter()
-                    .zip(&weights[j * k..(j + 1) * k])
-                    .map(|(a, b)| f64::from(*a) * f64::from(*b))
-                    .sum();
-                sum += bias.map_or(0.0, |bias| f64::from(bias[j]));
-                sum = activation::apply(self.activation, sum);
-                sum += residual.map_or(0.0, |residual| f64::from(residual[i * n + j]));
-                out.push(sum as f32);
-            }
-        }
-        out
+        let sums = product(&x, &weights, k).into_iter().enumerate();
+        sums.map(|(i, sum)| {
+            let sum = sum + bias.map_or(0.0, |bias| f64::from(bias[i % n]));
+            let sum = activation::apply(self.activation, sum);
+            (sum + residual.map_or(0.0, |residual| f64::from(residual[i]))) as f32
+        })
+        .collect()
     }
+}
+
+/// Rows of x times rows of w, all `k` wide.
+pub(super) fn product(x: &[f64], w: &[f32], k: usize) -> Vec<f64> {
+    let dot = |x: &[f64], w: &[f32]| x.iter().zip(w).map(|(a, b)| a * f64::from(*b)).sum();
+    x.chunks(k).flat_map(|x| w.chunks(k).map(move |w| dot(x, w))).collect()
 }
 
 pub(super) fn variants() -> Vec<Shader> {
@@ -132,8 +220,7 @@ pub(super) fn variants() -> Vec<Shader> {
     for format in Format::ALL {
         for (bias, residual) in [(false, false), (true, false), (false, true), (true, true)] {
             let variant = Variant { format, activation: Some(Activation::Gelu), bias, residual };
-            let kernels = matvec::variants().into_iter().chain(matmul::variants());
-            shaders.extend(kernels.map(|kernel| variant.shader(kernel)));
+            shaders.extend(matmul::variants().into_iter().map(|kernel| variant.shader(kernel)));
         }
     }
     shaders

@@ -130,7 +130,7 @@ impl Matrix {
         Shader {
             name,
             parts: vec![Self::shader_part(format)],
-            constants: Vec::new(),
+            constants: vec![("MATRICES", 1)],
             flags: Vec::new(),
         }
     }

@@ -18,8 +18,11 @@ pub struct ProcessLogits<'a> {
     pub logits: &'a Tensor<2>,
     /// Log-softmax first: beam search penalises log-probabilities, all else raw logits.
     pub normalize: bool,
-    /// Tokens that the penalty falls on, `[rows, n]`, each once however often it occurs.
-    pub history: &'a Tensor<1, Int>,
+    /// A line of `2 * rows` words for each position, the ids of all texts first. The penalty falls
+    /// on those up to `position`, on each once however often it occurs.
+    pub texts: &'a Tensor<1, Int>,
+    /// Where in its text the last token stands, one word.
+    pub position: &'a Tensor<1, Int>,
     /// Above 1 lowers these tokens: negative values times it, others divided by it.
     pub penalty: f32,
     /// Indices `row * width + token` of what may not come; those beyond the logits are ignored.
@@ -30,37 +33,43 @@ pub struct ProcessLogits<'a> {
 #[must_use]
 pub fn process_logits(spec: &ProcessLogits<'_>) -> Tensor<2> {
     let [rows, width] = spec.logits.dims();
-    let (history, [bans]) = (spec.history.dims()[0], spec.bans.dims());
-    let length = history / rows;
+    let [bans] = spec.bans.dims();
     Launch {
         shader: shader(spec.normalize),
-        inputs: vec![Arg::from(spec.logits), Arg::from(spec.history), Arg::from(spec.bans)],
+        inputs: vec![
+            Arg::from(spec.logits),
+            Arg::from(spec.texts),
+            Arg::from(spec.position),
+            Arg::from(spec.bans),
+        ],
         output: rows * width,
-        params: &[rows as u32, width as u32, length as u32, bans as u32, spec.penalty.to_bits()],
+        params: &[rows as u32, width as u32, bans as u32, spec.penalty.to_bits()],
         workgroup: WORKGROUP,
         grid: fold_grid(rows),
         work: Work::default(),
     }
-    .run(|host| oracle(host, width, length, spec))
+    .run(|host| oracle(host, width, spec))
     .reshape([rows, width])
 }
 
-fn oracle(host: &[Host], width: usize, length: usize, spec: &ProcessLogits<'_>) -> Vec<f32> {
+fn oracle(host: &[Host], width: usize, spec: &ProcessLogits<'_>) -> Vec<f32> {
     let mut out = Vec::new();
+    let lines = host[1].words().chunks(2 * spec.logits.dims()[0]);
+    let history: Vec<&[u32]> = lines.take(host[2].words()[0] as usize + 1).collect();
     for (r, row) in host[0].floats().chunks(width).enumerate() {
         let shift = if spec.normalize { log_sum_exp(row) } else { 0.0 };
         let values: Vec<f32> = row.iter().map(|x| (f64::from(*x) - shift) as f32).collect();
         let mut processed = values.clone();
-        for token in &host[1].words()[r * length..(r + 1) * length] {
-            if let Some(value) = values.get(*token as usize) {
+        for token in history.iter().map(|line| line[r] as usize) {
+            if let Some(value) = values.get(token) {
                 let penalised =
                     if *value < 0.0 { value * spec.penalty } else { value / spec.penalty };
-                processed[*token as usize] = penalised;
+                processed[token] = penalised;
             }
         }
         out.extend(processed);
     }
-    for index in host[2].words() {
+    for index in host[3].words() {
         if let Some(value) = out.get_mut(*index as usize) {
             *value = f32::MIN;
         }

@@ -6,7 +6,8 @@
 
 use burn::tensor::{Int, Tensor};
 
-use super::launch::{Arg, Host, Launch, Shader, Work, fold_grid};
+use super::argmax::write_tokens;
+use super::launch::{Arg, Launch, Shader, Work, fold_grid};
 
 const WORKGROUP: u32 = 256;
 
@@ -21,15 +22,22 @@ pub struct Warp {
     pub top_p: f32,
 }
 
-/// `scores` `[rows, width]` and uniform `draws` `[rows]` in `0..1` give `[2 * rows]` words: one
-/// token for each row, then the bits of their log-probabilities (f32) among the tokens left.
+/// Writes the tokens after `position` into `texts`, which is returned: for each row of `scores`
+/// `[rows, width]` one drawn by the uniform `draws` `[rows]` (f32 bits, in `0..1`), and the bits of
+/// its log-probability (f32) among the tokens left. `texts` is as [`argmax`](super::argmax) has it.
 #[must_use]
-pub fn sample(scores: &Tensor<2>, draws: &Tensor<1>, warp: Warp) -> Tensor<1, Int> {
+pub fn sample(
+    scores: &Tensor<2>,
+    draws: &Tensor<1, Int>,
+    warp: Warp,
+    texts: Tensor<1, Int>,
+    position: &Tensor<1, Int>,
+) -> Tensor<1, Int> {
     let [rows, width] = scores.dims();
     Launch {
         shader: shader(),
-        inputs: vec![Arg::from(scores), Arg::from(draws)],
-        output: 2 * rows,
+        inputs: vec![Arg::from(scores), Arg::from(draws), Arg::from(position)],
+        output: texts.dims()[0],
         params: &[
             rows as u32,
             width as u32,
@@ -41,18 +49,14 @@ pub fn sample(scores: &Tensor<2>, draws: &Tensor<1>, warp: Warp) -> Tensor<1, In
         grid: fold_grid(rows),
         work: Work::default(),
     }
-    .run_words(|host| oracle(host, width, warp))
+    .run_words_in_place(texts, |host, texts| {
+        let rows = host[0].floats().chunks(width).zip(host[1].words());
+        let draw = |(row, draw): (&[f32], &u32)| choose(row, f64::from(f32::from_bits(*draw)), warp);
+        write_tokens(texts, host[2].words()[0], rows.map(draw).collect());
+    })
 }
 
 /// Sorts, cuts, and walks along the sums.
-fn oracle(host: &[Host], width: usize, warp: Warp) -> Vec<u32> {
-    let rows = host[0].floats().chunks(width).zip(host[1].floats());
-    let (mut ids, log_probabilities): (Vec<u32>, Vec<u32>) =
-        rows.map(|(row, draw)| choose(row, f64::from(*draw), warp)).unzip();
-    ids.extend(log_probabilities);
-    ids
-}
-
 fn choose(row: &[f32], draw: f64, warp: Warp) -> (u32, u32) {
     let scores: Vec<f32> = row.iter().map(|x| (x / warp.temperature).max(f32::MIN)).collect();
     let mut sorted = scores.clone();

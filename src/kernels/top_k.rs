@@ -12,11 +12,11 @@ const WORKGROUP: u32 = 256;
 /// Label of a candidate that is none: fewer than k were numbers.
 pub const NO_CANDIDATE: u32 = u32::MAX;
 
-/// The `k` largest of `scores` `[rows, width]` plus `offsets` `[rows]`, over all rows: `[2 * k]`
+/// The `k` largest of `scores` `[rows, width]` plus `offsets` `[rows]` (f32 bits), over all rows: `[2 * k]`
 /// words, pairs of the flat index `row * width + column` and the bits of the sum (f32), best
 /// first, of equals the smaller index.
 #[must_use]
-pub fn top_k(scores: &Tensor<2>, offsets: &Tensor<1>, k: usize) -> Tensor<1, Int> {
+pub fn top_k(scores: &Tensor<2>, offsets: &Tensor<1, Int>, k: usize) -> Tensor<1, Int> {
     let [rows, width] = scores.dims();
     let of_rows = Launch {
         shader: shader(false),
@@ -28,9 +28,10 @@ pub fn top_k(scores: &Tensor<2>, offsets: &Tensor<1>, k: usize) -> Tensor<1, Int
         work: Work::default(),
     }
     .run_words(|host| {
-        let (scores, offsets) = (host[0].floats(), host[1].floats());
-        let rows = scores.chunks(width).zip(offsets).enumerate();
+        let scores = host[0].floats();
+        let rows = scores.chunks(width).zip(host[1].words()).enumerate();
         rows.flat_map(|(r, (row, offset))| {
+            let offset = f32::from_bits(*offset);
             let labelled = row.iter().enumerate();
             best(labelled.map(|(i, x)| ((r * width + i) as u32, x + offset)).collect(), k)
         })

@@ -6,7 +6,7 @@
 
 mod decoder;
 
-pub use decoder::{CrossKeys, DecoderState};
+pub use decoder::{At, CrossKeys, DecoderState};
 
 use burn::module::Module;
 use burn::tensor::{Int, Tensor};
@@ -15,8 +15,7 @@ use crate::checkpoint::store::WeightStore;
 use crate::config::TextConfig;
 use crate::error::Result;
 use crate::kernels::{
-    Activation, Attention, Matrix, Reach, attention_within, embedding, gated_activation,
-    words_tensor,
+    Activation, Attention, Matrix, Reach, attention_within, embedding, words_tensor,
 };
 use crate::nn::{Embedding, Linear, RmsNorm};
 use crate::pace::Pace;
@@ -94,6 +93,14 @@ impl T5 {
     #[must_use]
     pub fn vocab_size(&self) -> usize {
         self.vocab_size
+    }
+
+    /// Bytes that the decoder keeps of a token, keys and values of all layers.
+    #[must_use]
+    pub fn cache_bytes(&self) -> usize {
+        let projections = self.decoder.blocks.iter().map(|block| &block.self_attention);
+        let values = projections.map(|attention| attention.k.outputs() + attention.v.outputs());
+        values.sum::<usize>() * size_of::<f32>()
     }
 
     /// Embeddings of `input_ids` `[tokens]`, `[1, tokens, d_model]`.
@@ -294,9 +301,7 @@ impl FeedForward {
 
     /// `x + wo(act(wi_0 y) * wi_1 y)` with y the norm of x.
     fn forward(&self, x: &Tensor<3>) -> Tensor<3> {
-        let y = self.layer_norm.forward(x);
-        let hidden =
-            gated_activation(&self.wi_0.forward(&y), &self.wi_1.forward(&y), self.activation);
+        let hidden = Linear::gated([&self.wi_0, &self.wi_1], &self.layer_norm, x, self.activation);
         self.wo.forward_with(&hidden, None, Some(x))
     }
 }

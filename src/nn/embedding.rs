@@ -5,7 +5,7 @@ use burn::tensor::{Int, Tensor};
 
 use crate::checkpoint::store::WeightStore;
 use crate::error::Result;
-use crate::kernels::{Matrix, embedding};
+use crate::kernels::{Matrix, embedding, embedding_step};
 
 /// Rows by id.
 #[derive(Module, Debug)]
@@ -25,6 +25,18 @@ impl Embedding {
         width: usize,
     ) -> Result<Self> {
         Ok(Self { weight: weights.matrix(prefix, count, width)? })
+    }
+
+    /// The tokens at `position` of `rows` texts, `[rows, 1, width]`; `texts` has a line of
+    /// `2 * rows` words for each position, ids first.
+    #[must_use]
+    pub fn step(
+        &self,
+        texts: &Tensor<1, Int>,
+        position: &Tensor<1, Int>,
+        rows: usize,
+    ) -> Tensor<3> {
+        embedding_step(texts, position, rows, &self.weight).unsqueeze_dim(1)
     }
 
     /// `[tokens]` to `[1, tokens, width]`.

@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 
 use crate::checkpoint::store::WeightStore;
 use crate::error::Result;
-use crate::kernels::{layer_norm, rms_norm};
+use crate::kernels::{Norm, layer_norm, rms_norm};
 
 /// Layer norm over the last dimension.
 #[derive(Module, Debug)]
@@ -61,6 +61,12 @@ impl RmsNorm {
         epsilon: f32,
     ) -> Result<Self> {
         Ok(Self { weight: weights.floats(&format!("{prefix}.weight"), [width])?, epsilon })
+    }
+
+    /// The norm as a part of the product that follows it.
+    #[must_use]
+    pub(super) fn of(&self) -> Norm<'_> {
+        Norm { gain: &self.weight, epsilon: self.epsilon }
     }
 
     /// Normalises the rows of `[batch, rows, width]`.

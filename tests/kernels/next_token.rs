@@ -1,11 +1,19 @@
 //! The kernels that choose the next token.
 
+use burn::tensor::{Device, Int, Tensor};
 use instructblip_web::kernels::{self, ProcessLogits, Warp, words_tensor};
 
 use super::{Random, assert_close, devices, tensor, words};
 
+/// What no kernel writes.
+const UNTOUCHED: u32 = 0xdead_beef;
+
 /// Widths below, at and above a workgroup, and the real vocabulary's.
 const WIDTHS: [usize; 7] = [1, 2, 63, 255, 256, 257, 32128];
+
+fn bits(values: &[f32], device: &Device) -> Tensor<1, Int> {
+    words_tensor(values.iter().map(|value| value.to_bits()).collect(), device)
+}
 
 #[test]
 fn argmax_takes_the_first_of_equals() {
@@ -14,14 +22,33 @@ fn argmax_takes_the_first_of_equals() {
         let (rows, width) = (1 + random.below(10), random.one_of(&WIDTHS));
         // Few distinct values, so that ties happen.
         let x: Vec<f32> = (0..rows * width).map(|_| random.below(7) as f32 - 9.0).collect();
-        let [gpu, cpu] =
-            devices().map(|device| words(kernels::argmax(&tensor(&x, [rows, width], &device))));
+        let position = random.below(5);
+        let [gpu, cpu] = devices().map(|device| {
+            let (texts, at) = texts(rows, position, &device);
+            let chosen = kernels::argmax(&tensor(&x, [rows, width], &device), texts, &at);
+            line_after(position, rows, words(chosen))
+        });
         let what = format!("argmax [{rows}, {width}]");
         assert_eq!(gpu[..rows], cpu[..rows], "{what}");
         assert_close(&gpu[rows..], &cpu[rows..], &what);
         let first = (0..width).find(|i| x[..width].iter().all(|y| *y <= x[*i])).unwrap();
         assert_eq!(cpu[0] as usize, first);
     }
+}
+
+/// Texts with a few lines more than there are tokens, and the position of the last token.
+fn texts(rows: usize, position: usize, device: &Device) -> (Tensor<1, Int>, Tensor<1, Int>) {
+    let lines = vec![UNTOUCHED; (position + 3) * 2 * rows];
+    (words_tensor(lines, device), words_tensor(vec![position as u32], device))
+}
+
+/// The line that was written: ids, then bits of log-probabilities. No other line may be.
+fn line_after(position: usize, rows: usize, texts: Vec<u32>) -> Vec<u32> {
+    let line = (position + 1) * 2 * rows..(position + 2) * 2 * rows;
+    for (i, word) in texts.iter().enumerate().filter(|(i, _)| !line.contains(i)) {
+        assert_eq!(*word, UNTOUCHED, "word {i} was written");
+    }
+    texts[line].to_vec()
 }
 
 #[test]
@@ -32,8 +59,10 @@ fn process_logits_equals_its_oracle() {
         let logits: Vec<f32> = random.values(rows * width).iter().map(|x| x * 8.0).collect();
         let length = 1 + random.below(300);
         // Repeated tokens, and one that is none.
-        let history: Vec<u32> =
-            (0..rows * length).map(|_| random.below(width + 1) as u32).collect();
+        let mut history: Vec<u32> =
+            (0..2 * rows * length).map(|_| random.below(width + 1) as u32).collect();
+        // What comes after the position does not count.
+        history.extend((0..4 * rows).map(|_| random.below(width) as u32));
         let bans: Vec<u32> =
             (0..1 + random.below(40)).map(|_| random.below(rows * width + 3) as u32).collect();
         let penalty = random.one_of(&[0.7, 1.0, 1.5]);
@@ -42,7 +71,8 @@ fn process_logits_equals_its_oracle() {
             kernels::process_logits(&ProcessLogits {
                 logits: &tensor(&logits, [rows, width], device),
                 normalize,
-                history: &words_tensor(history.clone(), device),
+                texts: &words_tensor(history.clone(), device),
+                position: &words_tensor(vec![length as u32 - 1], device),
                 penalty,
                 bans: &words_tensor(bans.clone(), device),
             })
@@ -78,7 +108,7 @@ fn top_k_orders_the_candidates_of_all_rows() {
         }
         let [gpu, cpu] = devices().map(|device| {
             let scores = tensor(&scores, [rows, width], &device);
-            words(kernels::top_k(&scores, &tensor(&offsets, [rows], &device), k))
+            words(kernels::top_k(&scores, &bits(&offsets, &device), k))
         });
         assert_eq!(gpu, cpu, "{k} of [{rows}, {width}]");
         let values: Vec<f32> = cpu.chunks(2).map(|pair| f32::from_bits(pair[1])).collect();
@@ -90,7 +120,7 @@ fn top_k_orders_the_candidates_of_all_rows() {
 fn nothing_is_chosen_among_what_is_no_number() {
     for device in devices() {
         let scores = tensor(&[f32::NAN; 20], [2, 10], &device);
-        let chosen = words(kernels::top_k(&scores, &tensor(&[0.0; 2], [2], &device), 4));
+        let chosen = words(kernels::top_k(&scores, &bits(&[0.0; 2], &device), 4));
         let number = |pair: &[u32]| pair[0] < 20 && !f32::from_bits(pair[1]).is_nan();
         assert!(!chosen.chunks(2).any(number), "{chosen:?}");
     }
@@ -109,9 +139,12 @@ fn sample_equals_its_oracle() {
             top_k: random.one_of(&[0, 1, 5, 50, 40_000]),
             top_p: random.one_of(&[0.0, 0.5, 0.9, 1.0]),
         };
+        let position = random.below(5);
         let [gpu, cpu] = devices().map(|device| {
             let scores = tensor(&scores, [rows, width], &device);
-            words(kernels::sample(&scores, &tensor(&draws, [rows], &device), warp))
+            let (texts, at) = texts(rows, position, &device);
+            let chosen = kernels::sample(&scores, &bits(&draws, &device), warp, texts, &at);
+            line_after(position, rows, words(chosen))
         });
         for row in 0..rows {
             if gpu[row] == cpu[row] {

@@ -14,7 +14,8 @@ use super::load;
 /// Time every stage and every token, beside the bandwidth and the arithmetic of this GPU.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// Model folder: a shard set, or a Hugging Face checkpoint; with --show, a file of --json.
+    /// Model folder: a shard set, or a Hugging Face checkpoint; with --show, a file of --json,
+    /// also of `cargo xtask bench`.
     set: PathBuf,
     /// Write the measurements to this file.
     #[arg(long, value_name = "FILE")]
@@ -37,6 +38,9 @@ pub struct Args {
     /// Measure nothing: print the tables of a file of --json.
     #[arg(long, conflicts_with = "json")]
     show: bool,
+    /// With --show, print what changed since the measurements in this file.
+    #[arg(long, value_name = "FILE", requires = "show")]
+    before: Option<PathBuf>,
 }
 
 /// Measures and prints tables.
@@ -45,13 +49,7 @@ pub struct Args {
 /// The model cannot be read, there is no GPU, or an option is out of range.
 pub fn run(args: &Args) -> Result<()> {
     if args.show {
-        let bytes = std::fs::read(&args.set).map_err(|error| Error::io(&args.set, error))?;
-        let report: BenchReport = serde_json::from_slice(&bytes).map_err(|error| {
-            let file = args.set.display().to_string();
-            Error::ConfigInvalid { file, reason: error.to_string() }
-        })?;
-        print!("{}", table::render(&report));
-        return Ok(());
+        return show(args);
     }
     let report = measure(args)?;
     print!("{}", table::render(&report));
@@ -61,6 +59,34 @@ pub fn run(args: &Args) -> Result<()> {
         std::fs::write(path, json).map_err(|error| Error::io(path, error))?;
     }
     Ok(())
+}
+
+fn show(args: &Args) -> Result<()> {
+    let reports = read(&args.set)?;
+    let Some(path) = &args.before else {
+        let tables: Vec<String> = reports.iter().map(table::render).collect();
+        print!("{}", tables.join("\n"));
+        return Ok(());
+    };
+    let before = read(path)?;
+    for after in &reports {
+        match before.iter().find(|before| before.model == after.model) {
+            Some(before) => println!("{}", table::compare(before, after)),
+            None => eprintln!("note: {} has no measurements of {}", path.display(), after.model),
+        }
+    }
+    Ok(())
+}
+
+/// A report, or an array of them.
+fn read(path: &Path) -> Result<Vec<BenchReport>> {
+    let bytes = std::fs::read(path).map_err(|error| Error::io(path, error))?;
+    serde_json::from_slice::<Vec<BenchReport>>(&bytes)
+        .or_else(|_| serde_json::from_slice(&bytes).map(|report| vec![report]))
+        .map_err(|error| {
+            let file = path.display().to_string();
+            Error::ConfigInvalid { file, reason: format!("no report of this bench: {error}") }
+        })
 }
 
 fn measure(args: &Args) -> Result<BenchReport> {

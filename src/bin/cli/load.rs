@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use burn::tensor::{Device, DeviceKind};
+use burn::tensor::Device;
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 use instructblip_web::checkpoint::Folder;
 use instructblip_web::session::Session;
-use instructblip_web::{Error, Result};
+use instructblip_web::Result;
 
 /// Where the model runs.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -26,10 +26,7 @@ impl DeviceName {
     pub fn open(self) -> Result<Device> {
         match self {
             Self::Cpu => Ok(Device::flex()),
-            Self::Wgpu => Device::wgpu_options()
-                .device_kind(DeviceKind::DefaultDevice)
-                .init()
-                .map_err(|error| Error::AdapterMissing { reason: error.to_string() }),
+            Self::Wgpu => instructblip_web::gpu::open(),
         }
     }
 }

@@ -4,11 +4,8 @@ use burn::tensor::{Int, Tensor};
 
 use super::T5;
 use crate::error::Result;
-use crate::kernels::{Reach, cache_append};
+use crate::kernels::{Past, Reach, attention_step, cache_append};
 use crate::pace::Pace;
-
-/// Tokens a new cache has room for; it doubles when it is full.
-const FIRST_CAPACITY: usize = 32;
 
 /// Cross-attention's keys and values by layer, `[1, encoder tokens, inner]`: computed once for a
 /// question and shared by all beams and candidates.
@@ -19,14 +16,33 @@ pub struct CrossKeys(Vec<(Tensor<3>, Tensor<3>)>);
 #[derive(Debug)]
 pub struct DecoderState {
     cross: CrossKeys,
-    /// Self-attention's keys and values by layer, `[rows, capacity, inner]`.
-    cache: Vec<(Tensor<3>, Tensor<3>)>,
+    /// Self-attention's keys, then values, by layer, `[rows, capacity, 2 * inner]`.
+    cache: Vec<Tensor<3>>,
     /// Relative bias by distance, `[capacity, heads]`; the last row is distance 0.
     bias: Tensor<2>,
     rows: usize,
-    /// Tokens decoded so far.
-    position: usize,
     capacity: usize,
+}
+
+impl DecoderState {
+    /// Tokens there is room for.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+}
+
+/// The tokens of a step. All lies on the device, so that a recorded step can be replayed at
+/// another position.
+#[derive(Clone, Copy, Debug)]
+pub struct At<'a> {
+    /// A line of `2 * rows` words for each position, the ids of all texts first.
+    pub texts: &'a Tensor<1, Int>,
+    /// The line of the tokens that this step reads, one word.
+    pub position: &'a Tensor<1, Int>,
+    /// `[rows, capacity]`: the row whose cache holds each token of a text, this one included;
+    /// without it every text lies in its own row.
+    pub lineage: Option<&'a Tensor<1, Int>>,
 }
 
 impl T5 {
@@ -44,55 +60,63 @@ impl T5 {
         Ok(CrossKeys(layers))
     }
 
-    /// Starts decoding `rows` texts side by side.
+    /// Starts decoding `rows` texts side by side, with room for `capacity` tokens.
     #[must_use]
-    pub fn start(&self, cross: &CrossKeys, rows: usize) -> DecoderState {
+    pub fn start(&self, cross: &CrossKeys, rows: usize, capacity: usize) -> DecoderState {
         let empty = |like: &Tensor<3>| {
-            Tensor::zeros([rows, FIRST_CAPACITY, like.dims()[2]], &like.device())
+            Tensor::zeros([rows, capacity, 2 * like.dims()[2]], &like.device())
         };
         DecoderState {
-            cache: cross.0.iter().map(|(keys, values)| (empty(keys), empty(values))).collect(),
+            cache: cross.0.iter().map(|(keys, _)| empty(keys)).collect(),
             cross: cross.clone(),
-            bias: self.causal_bias(FIRST_CAPACITY),
+            bias: self.causal_bias(capacity),
             rows,
-            position: 0,
-            capacity: FIRST_CAPACITY,
+            capacity,
         }
     }
 
-    /// One decoder step: `tokens` `[rows]` to the next tokens' logits `[rows, vocab_size]`.
-    ///
-    /// `lineage` `[rows, tokens so far]`, this one included, names the row whose cache holds each
-    /// token of a row's text; without it every text lies in its own row.
+    /// One decoder step: the tokens `at` a position, which is below the capacity, to the next
+    /// tokens' logits `[rows, vocab_size]`. Only kernels of this crate run, so that it can be
+    /// recorded.
     #[must_use]
-    pub fn step(
-        &self,
-        tokens: &Tensor<1, Int>,
-        lineage: Option<&Tensor<1, Int>>,
-        state: &mut DecoderState,
-    ) -> Tensor<2> {
-        if state.position == state.capacity {
-            self.grow(state);
-        }
-        let mut x: Tensor<3> = self.embed(tokens).reshape([state.rows as i64, 1, -1]);
-        // Row capacity - 1 is distance 0; the query stands at `position`.
-        let center = state.capacity - 1 - state.position;
-        let reach = Reach { causal: false, lineage };
-        let caches = std::mem::take(&mut state.cache);
-        for ((block, (keys, values)), cross) in
-            self.decoder.blocks.iter().zip(caches).zip(&state.cross.0)
+    pub fn step(&self, at: At<'_>, state: &mut DecoderState) -> Tensor<2> {
+        let mut x = self.shared.step(at.texts, at.position, state.rows);
+        for ((block, cache), cross) in
+            self.decoder.blocks.iter().zip(&mut state.cache).zip(&state.cross.0)
         {
             let attention = &block.self_attention;
-            let y = attention.layer_norm.forward(&x);
-            let keys = cache_append(keys, &attention.k.forward(&y), state.position);
-            let values = cache_append(values, &attention.v.forward(&y), state.position);
-            let bias = Some((&state.bias, center));
-            x = attention.attend(&x, &y, (&keys, &values), state.position + 1, bias, reach);
-            state.cache.push((keys, values));
-            x = block.cross_and_feed_forward(x, cross);
+            let (norm, projections) = (&attention.layer_norm, [&attention.k, &attention.v]);
+            let q = attention.q.after(norm, &x);
+            *cache = crate::nn::Linear::into_cache(projections, norm, &x, cache, at.position);
+            let past = Past::Own {
+                cache,
+                bias: &state.bias,
+                position: at.position,
+                lineage: at.lineage,
+            };
+            let mixed = attention_step(&q, attention.heads, past);
+            x = attention.o.forward_with(&mixed, None, Some(&x));
+            if let Some(attention) = &block.cross_attention {
+                let q = attention.q.after(&attention.layer_norm, &x);
+                let past = Past::Encoder(&cross.0, &cross.1);
+                let mixed = attention_step(&q, attention.heads, past);
+                x = attention.o.forward_with(&mixed, None, Some(&x));
+            }
+            x = block.feed_forward.forward(&x);
         }
-        state.position += 1;
         self.logits(&x)
+    }
+
+    /// Doubles the cache's room.
+    pub fn grow(&self, state: &mut DecoderState) {
+        let capacity = 2 * state.capacity;
+        for cache in &mut state.cache {
+            let [rows, _, width] = cache.dims();
+            let larger = Tensor::zeros([rows, capacity, width], &cache.device());
+            *cache = cache_append(larger, cache, 0);
+        }
+        state.bias = self.causal_bias(capacity);
+        state.capacity = capacity;
     }
 
     /// Logits after every token of `rows` texts of equal length, `ids` `[rows * length]` with the
@@ -109,13 +133,19 @@ impl T5 {
         let bias = self.causal_bias(length);
         let reach = Reach { causal: true, lineage: None };
         let mut x: Tensor<3> = self.embed(ids).reshape([rows as i64, length as i64, -1]);
-        for (block, cross) in self.decoder.blocks.iter().zip(&cross.0) {
+        for (block, (cross_keys, cross_values)) in self.decoder.blocks.iter().zip(&cross.0) {
             let attention = &block.self_attention;
             let y = attention.layer_norm.forward(&x);
             let (keys, values) = (attention.k.forward(&y), attention.v.forward(&y));
             let bias = Some((&bias, length - 1));
             x = attention.attend(&x, &y, (&keys, &values), length, bias, reach);
-            x = block.cross_and_feed_forward(x, cross);
+            if let Some(attention) = &block.cross_attention {
+                let y = attention.layer_norm.forward(&x);
+                let tokens = cross_keys.dims()[1];
+                let cross = (cross_keys, cross_values);
+                x = attention.attend(&x, &y, cross, tokens, None, Reach::default());
+            }
+            x = block.feed_forward.forward(&x);
         }
         self.logits(&x)
     }
@@ -125,35 +155,7 @@ impl T5 {
         self.decoder.bias(1 - count as i64, count)
     }
 
-    /// Doubles the cache's room.
-    fn grow(&self, state: &mut DecoderState) {
-        let capacity = 2 * state.capacity;
-        let larger = |old: &Tensor<3>| {
-            let [rows, _, inner] = old.dims();
-            cache_append(Tensor::zeros([rows, capacity, inner], &old.device()), old, 0)
-        };
-        for (keys, values) in &mut state.cache {
-            (*keys, *values) = (larger(keys), larger(values));
-        }
-        state.bias = self.causal_bias(capacity);
-        state.capacity = capacity;
-    }
-
     fn logits(&self, x: &Tensor<3>) -> Tensor<2> {
-        let x = self.decoder.final_layer_norm.forward(x);
-        self.lm_head.forward(&x).flatten(0, 1)
-    }
-}
-
-impl super::Block {
-    /// What follows self-attention: attention to the encoder's output, then the feed-forward.
-    fn cross_and_feed_forward(&self, x: Tensor<3>, cross: &(Tensor<3>, Tensor<3>)) -> Tensor<3> {
-        let mut x = x;
-        if let Some(attention) = &self.cross_attention {
-            let y = attention.layer_norm.forward(&x);
-            let tokens = cross.0.dims()[1];
-            x = attention.attend(&x, &y, (&cross.0, &cross.1), tokens, None, Reach::default());
-        }
-        self.feed_forward.forward(&x)
+        self.lm_head.after(&self.decoder.final_layer_norm, x).flatten(0, 1)
     }
 }

@@ -1,0 +1,258 @@
+//! A decoder step with the choice of the next tokens: recorded once, replayed for every token.
+//!
+//! On a GPU the first step is written down while the model's modules run, and every step replays
+//! it: one compute pass, one submit, and a copy of the chosen tokens that is read while the next
+//! step runs already. Where nothing can be recorded (the CPU device, or a device that was not
+//! opened by [`gpu`](crate::gpu)) the same function runs anew for every step.
+
+mod inputs;
+
+use burn::tensor::{Device, Int, Tensor};
+
+use inputs::Inputs;
+
+use crate::error::Result;
+use crate::gpu::{self, Gpu};
+use crate::kernels::record::{Recording, Slot, record};
+use crate::kernels::{self, ProcessLogits, Warp, argmax, process_logits, top_k};
+use crate::models::t5::{At, CrossKeys, DecoderState, T5};
+use crate::readback::{self, Reading, Ring};
+
+/// Bytes of keys and values that room is made for at first; a text that outgrows it doubles it.
+const FIRST_CACHE_BYTES: usize = 64 << 20;
+/// Tokens there is always room for.
+const LEAST_CAPACITY: usize = 32;
+/// Reads on their way at most: one step runs while the one before it is read.
+const READS: usize = 2;
+
+/// How the next tokens are chosen.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Choice {
+    /// The most likely one of each text.
+    Greedy,
+    /// One drawn for each text.
+    Draw(Warp),
+    /// The best continuations of all texts, as many.
+    Best(usize),
+}
+
+/// What a sequence of steps does.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// Texts side by side.
+    pub rows: usize,
+    /// Tokens at most.
+    pub tokens: usize,
+    /// How the next tokens are chosen.
+    pub choice: Choice,
+    /// The scores are processed first: log-softmax, penalty, bans.
+    pub rules: Option<Rules>,
+}
+
+/// What happens to the scores before the choice.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// Log-softmax first.
+    pub normalize: bool,
+    /// The repetition penalty; 1 for none.
+    pub penalty: f32,
+    /// Tokens that may be banned in one step.
+    pub bans: usize,
+}
+
+/// What the host tells a step; what is `None` stays as it was.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Told<'a> {
+    /// Lines of `2 * rows` words, one a position from the first on, ids first.
+    pub texts: Option<&'a [u32]>,
+    /// `[rows][position + 1]`: the row whose cache holds each token of a text.
+    pub lineage: Option<&'a [Vec<u32>]>,
+    /// Indices `row * vocab_size + token` of what may not come next.
+    pub bans: Option<&'a [u32]>,
+    /// Bits of a number for each row: the uniform draws, or the sums of the beams.
+    pub numbers: Option<&'a [u32]>,
+}
+
+/// The steps of one generation.
+pub struct Stepper<'a> {
+    model: &'a T5,
+    plan: Plan,
+    state: DecoderState,
+    inputs: Inputs,
+    /// Replays; `None` where every step is launched anew.
+    tape: Option<Tape>,
+}
+
+/// A recorded step.
+struct Tape {
+    gpu: &'static Gpu,
+    /// Made with the first step, and anew when the cache has grown.
+    step: Option<(Recording, Slot)>,
+    ring: Ring,
+}
+
+/// What a step chose, on its way to the host.
+pub enum Chosen {
+    /// From a replay.
+    Read(Reading),
+    /// From a launched step.
+    There(Vec<u32>),
+}
+
+impl Chosen {
+    /// `[2 * rows]` words, ids and the bits of their log-probabilities; of the best continuations
+    /// pairs of index and bits, see [`top_k`].
+    ///
+    /// # Errors
+    /// The GPU failed.
+    pub async fn words(self) -> Result<Vec<u32>> {
+        match self {
+            Self::Read(reading) => reading.words().await,
+            Self::There(words) => Ok(words),
+        }
+    }
+}
+
+impl<'a> Stepper<'a> {
+    /// Makes room and records nothing yet; `start` is the first token of every text.
+    ///
+    /// # Errors
+    /// The GPU failed.
+    pub fn new(
+        model: &'a T5,
+        cross: &CrossKeys,
+        plan: Plan,
+        start: u32,
+        device: &Device,
+    ) -> Result<Self> {
+        let gpu = gpu::open_device().filter(|gpu| gpu.device == *device);
+        Self::with(gpu, model, cross, plan, start, device)
+    }
+
+    /// As [`Stepper::new`], every step launched anew: what a replay is compared with.
+    ///
+    /// # Errors
+    /// The GPU failed.
+    pub fn launching(
+        model: &'a T5,
+        cross: &CrossKeys,
+        plan: Plan,
+        start: u32,
+        device: &Device,
+    ) -> Result<Self> {
+        Self::with(None, model, cross, plan, start, device)
+    }
+
+    fn with(
+        gpu: Option<&'static Gpu>,
+        model: &'a T5,
+        cross: &CrossKeys,
+        plan: Plan,
+        start: u32,
+        device: &Device,
+    ) -> Result<Self> {
+        let token_bytes = plan.rows * model.cache_bytes();
+        let fit = (FIRST_CACHE_BYTES / token_bytes.max(1)).max(LEAST_CAPACITY);
+        let state = model.start(cross, plan.rows, plan.tokens.clamp(1, fit));
+        let capacity = state.capacity();
+        let inputs = Inputs::new(gpu, &plan, capacity, start, device)?;
+        let words = match plan.choice {
+            Choice::Best(count) => 2 * count,
+            _ => 2 * plan.rows,
+        };
+        let tape = gpu.map(|gpu| Tape { gpu, step: None, ring: Ring::new(gpu, READS, words) });
+        Ok(Self { model, plan, state, inputs, tape })
+    }
+
+    /// Runs the step that reads the tokens at `position`, without waiting for it. Positions come
+    /// in order, from 0.
+    ///
+    /// # Errors
+    /// The GPU failed.
+    pub async fn run(&mut self, position: usize, told: Told<'_>) -> Result<Chosen> {
+        if position == self.state.capacity() {
+            self.grow()?;
+        }
+        let gpu = self.tape.as_ref().map(|tape| tape.gpu);
+        self.inputs.tell(gpu, self.state.capacity(), position, &told);
+        let line = match self.plan.choice {
+            Choice::Best(_) => 0,
+            _ => (position + 1) * 2 * self.plan.rows,
+        };
+        if self.tape.is_none() {
+            let chosen = self.launch();
+            return Ok(Chosen::There(readback::words(&chosen).await?[line..].to_vec()));
+        }
+        self.prepare()?;
+        let Some(Tape { gpu, step: Some((step, chosen)), ring }) = &mut self.tape else {
+            return Err(crate::Error::Internal { reason: "no step was recorded".into() });
+        };
+        let encoder = &wgpu::CommandEncoderDescriptor { label: Some("step") };
+        let mut encoder = gpu.raw.create_command_encoder(encoder);
+        step.encode(&mut encoder, None);
+        chosen.copy_to(&mut encoder, line, ring.words(), ring.target());
+        let submission = gpu.queue.submit([encoder.finish()]);
+        Ok(Chosen::Read(ring.read(gpu, submission)))
+    }
+
+    /// Records the step if it is not.
+    fn prepare(&mut self) -> Result<()> {
+        let Some(tape) = &self.tape else { return Ok(()) };
+        if tape.step.is_some() {
+            return Ok(());
+        }
+        let gpu = tape.gpu;
+        let (chosen, recording) = record(gpu, || self.launch())?;
+        let step = (recording, Slot::new(&chosen)?);
+        // What Burn has been given so far comes before the replays.
+        readback::flush(&gpu.device)?;
+        if let Some(tape) = &mut self.tape {
+            tape.step = Some(step);
+        }
+        Ok(())
+    }
+
+    /// The step itself: decoder, rules, choice. Returns the tensor that holds what was chosen.
+    fn launch(&mut self) -> Tensor<1, Int> {
+        let inputs = &mut self.inputs;
+        let position = &inputs.position.words;
+        let at = At {
+            texts: &inputs.texts.words,
+            position,
+            lineage: inputs.lineage.as_ref().map(|input| &input.words),
+        };
+        let mut scores = self.model.step(at, &mut self.state);
+        if let Some(rules) = self.plan.rules {
+            scores = process_logits(&ProcessLogits {
+                logits: &scores,
+                normalize: rules.normalize,
+                texts: &inputs.texts.words,
+                position,
+                penalty: rules.penalty,
+                bans: &inputs.bans.words,
+            });
+        }
+        let texts = inputs.texts.words.clone();
+        let texts = match self.plan.choice {
+            Choice::Best(count) => return top_k(&scores, &inputs.numbers.words, count),
+            Choice::Greedy => argmax(&scores, texts, position),
+            Choice::Draw(warp) => {
+                kernels::sample(&scores, &inputs.numbers.words, warp, texts, position)
+            }
+        };
+        inputs.texts.words = texts.clone();
+        texts
+    }
+
+    /// Makes more room; the next step is recorded anew.
+    fn grow(&mut self) -> Result<()> {
+        let gpu = self.tape.as_ref().map(|tape| tape.gpu);
+        self.model.grow(&mut self.state);
+        let device = self.inputs.texts.words.device();
+        self.inputs.grow(gpu, self.plan.rows, self.state.capacity(), &device)?;
+        if let Some(tape) = &mut self.tape {
+            tape.step = None;
+        }
+        Ok(())
+    }
+}

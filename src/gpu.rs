@@ -1,0 +1,58 @@
+//! The GPU device: opened once a process (in a browser, once a worker), with its raw handles
+//! beside Burn's, for what Burn has no word for: replaying a recorded sequence of kernels.
+
+use std::sync::OnceLock;
+
+use burn::tensor::Device;
+use burn_wgpu::WgpuSetup;
+
+static OPEN: OnceLock<Gpu> = OnceLock::new();
+
+/// Burn's device and what it is made of.
+#[derive(Debug)]
+pub struct Gpu {
+    /// What tensors are made on.
+    pub device: Device,
+    /// The adapter it was opened on.
+    pub adapter: wgpu::Adapter,
+    /// The same device, raw.
+    pub raw: wgpu::Device,
+    /// Its queue.
+    pub queue: wgpu::Queue,
+}
+
+/// The open device, if it was opened here.
+#[must_use]
+pub fn open_device() -> Option<&'static Gpu> {
+    OPEN.get()
+}
+
+/// Keeps what Burn opened. A second device is not kept: there is one a process.
+pub fn adopt(device: &Device, setup: WgpuSetup) -> &'static Gpu {
+    OPEN.get_or_init(|| Gpu {
+        device: device.clone(),
+        adapter: setup.adapter,
+        raw: setup.device,
+        queue: setup.queue,
+    })
+}
+
+/// Opens the default adapter; the second call returns the same device.
+///
+/// # Errors
+/// There is no adapter, or it refuses a device.
+#[cfg(not(target_family = "wasm"))]
+pub fn open() -> crate::Result<Device> {
+    use burn::tensor::DeviceKind;
+
+    static OPENING: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    let _one = OPENING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if let Some(gpu) = open_device() {
+        return Ok(gpu.device.clone());
+    }
+    let (device, setup) = Device::wgpu_options()
+        .device_kind(DeviceKind::DefaultDevice)
+        .init_with_setup()
+        .map_err(|error| crate::Error::AdapterMissing { reason: error.to_string() })?;
+    Ok(adopt(&device, setup).device.clone())
+}
