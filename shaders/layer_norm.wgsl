@@ -1,7 +1,8 @@
 // Layer norm over rows of `width` values: out = (x - mean) / sqrt(variance + epsilon) * weight + bias.
 //
-// One workgroup a row; the variance is that of the differences from the mean (two passes), since
-// E[x^2] - E[x]^2 loses digits. Constants: WORKGROUP, a power of two.
+// LANES invocations share a row and meet in workgroup memory twice; several rows a workgroup keep
+// those meetings few. The variance is that of the differences from the mean (two passes), since
+// E[x^2] - E[x]^2 loses digits. Constants: LANES; ROWS, those of a workgroup.
 struct Params { rows: u32, width: u32, epsilon: f32 }
 
 @group(0) @binding(auto) var<storage, read_write> x: array<f32>;
@@ -10,40 +11,38 @@ struct Params { rows: u32, width: u32, epsilon: f32 }
 @group(0) @binding(auto) var<storage, read_write> out: array<f32>;
 @group(0) @binding(auto) var<uniform> params: Params;
 
-var<workgroup> partial: array<f32, WORKGROUP>;
+var<workgroup> sums: array<f32, ROWS * LANES>;
+var<workgroup> squares: array<f32, ROWS * LANES>;
 
-fn total(local: u32, value: f32) -> f32 {
-    partial[local] = value;
-    for (var step = WORKGROUP / 2u; step > 0u; step /= 2u) {
-        workgroupBarrier();
-        if (local < step) { partial[local] += partial[local + step]; }
-    }
-    workgroupBarrier();
-    let sum = partial[0];
-    workgroupBarrier();
-    return sum;
-}
-
-@compute @workgroup_size(WORKGROUP)
+@compute @workgroup_size(ROWS * LANES)
 fn main(
     @builtin(local_invocation_index) local: u32,
     @builtin(workgroup_id) id: vec3<u32>,
     @builtin(num_workgroups) count: vec3<u32>,
 ) {
-    let row = id.x + id.y * count.x;
-    if (row >= params.rows) { return; }
+    let row = (id.x + id.y * count.x) * ROWS + local / LANES;
+    let lane = local % LANES;
+    let shared_from = local - lane;
     let first = row * params.width;
+    let width = select(0u, params.width, row < params.rows);
     var sum = 0.0;
-    for (var i = local; i < params.width; i += WORKGROUP) { sum += x[first + i]; }
-    let mean = total(local, sum) / f32(params.width);
-    var squares = 0.0;
-    for (var i = local; i < params.width; i += WORKGROUP) {
+    for (var i = lane; i < width; i += LANES) { sum += x[first + i]; }
+    sums[local] = sum;
+    workgroupBarrier();
+    var mean = 0.0;
+    for (var i = 0u; i < LANES; i++) { mean += sums[shared_from + i]; }
+    mean /= f32(params.width);
+    var square = 0.0;
+    for (var i = lane; i < width; i += LANES) {
         let difference = x[first + i] - mean;
-        squares += difference * difference;
+        square += difference * difference;
     }
-    let variance = total(local, squares) / f32(params.width);
-    let scale = 1.0 / sqrt(variance + params.epsilon);
-    for (var i = local; i < params.width; i += WORKGROUP) {
+    squares[local] = square;
+    workgroupBarrier();
+    var variance = 0.0;
+    for (var i = 0u; i < LANES; i++) { variance += squares[shared_from + i]; }
+    let scale = 1.0 / sqrt(variance / f32(params.width) + params.epsilon);
+    for (var i = lane; i < width; i += LANES) {
         out[first + i] = (x[first + i] - mean) * scale * weight[i] + bias[i];
     }
 }

@@ -38,6 +38,7 @@ pub mod quant;
 pub mod readback;
 pub mod session;
 pub mod text;
+pub mod timestamps;
 pub mod verify;
 #[cfg(target_family = "wasm")]
 pub mod web;

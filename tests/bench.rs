@@ -5,22 +5,21 @@
 use std::cell::RefCell;
 use std::path::Path;
 
-use burn::tensor::Device;
-use instructblip_web::bench::{BenchOptions, BenchReport, Gpu, Machine, Row, Spread, bench, table};
+use instructblip_web::bench::{BenchOptions, BenchReport, Machine, Row, Spread, bench, table};
 use instructblip_web::checkpoint::Folder;
+use instructblip_web::gpu;
 use instructblip_web::session::Session;
 
 #[test]
 fn one_iteration() {
-    let (device, setup) = Device::wgpu_options().init_with_setup().expect("a wgpu adapter");
-    let gpu = Gpu { device: setup.device, queue: setup.queue };
+    let device = gpu::open().expect("a wgpu adapter");
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folder = Folder::open(root.join("www/pocket")).unwrap();
     let session = Session::open(&folder, &device, |_| ()).unwrap();
 
     let run = |options: BenchOptions, progress: &dyn Fn(&str)| {
         let machine = Machine { adapter: "test".into(), ..Machine::default() };
-        pollster::block_on(bench(&session, &gpu, "pocket", machine, options, progress))
+        pollster::block_on(bench(&session, "pocket", machine, options, progress))
     };
     let options = BenchOptions { iterations: 1, tokens: 4, ..BenchOptions::default() };
     for refused in [
@@ -34,7 +33,7 @@ fn one_iteration() {
     let report = run(options, &|what| told.borrow_mut().push(what.to_owned())).unwrap();
     assert_eq!(told.borrow()[..2], ["floors", "vision"]);
     let names: Vec<&str> = report.stages.iter().map(|row| row.name.as_str()).collect();
-    let expected = ["vision", "Q-Former", "projection", "encoder", "cross keys", "first step"];
+    let expected = ["vision", "Q-Former", "projection", "encoder", "cross keys", "first token"];
     assert_eq!(names, expected);
     for row in report.stages.iter().chain([&report.token]) {
         check_row(row, &report);

@@ -2,63 +2,21 @@
 //! streamed, why answers end, what a token costs, ranking.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod support;
+
 use std::cell::Cell;
 use std::ops::ControlFlow;
-use std::path::Path;
 use std::rc::Rc;
 
-use burn::tensor::{Device, Tensor, TensorData};
-use instructblip_web::checkpoint::Folder;
+use burn::tensor::{Tensor, TensorData};
 use instructblip_web::generation::{Stop, rank, uniform};
 use instructblip_web::kernels::{self, Warp, words_tensor};
 use instructblip_web::pace::Pace;
 use instructblip_web::session::{Answer, AskOptions, RankOptions, Session, TokenEvent};
-use instructblip_web::{Error, image, readback};
+use instructblip_web::{Error, readback};
 use safetensors::SafeTensors;
 use serde_json::Value;
-
-const PICTURE: &str = "www/examples/crowd.png";
-const QUESTION: &str = "Describe the image in detail.";
-
-fn gpu() -> Device {
-    static DEVICE: std::sync::OnceLock<Device> = std::sync::OnceLock::new();
-    let adapter = "a wgpu adapter (on Debian: mesa-vulkan-drivers)";
-    DEVICE.get_or_init(|| instructblip_web::gpu::open().expect(adapter)).clone()
-}
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// A model looking at [`PICTURE`]: the trained pocket one, or the random one, which never tires.
-fn session(model: &str) -> Session {
-    let folder = Folder::open(root().join(model)).unwrap();
-    let mut session = Session::open(&folder, &gpu(), |_| ()).unwrap();
-    let picture = std::fs::read(root().join(PICTURE)).unwrap();
-    pollster::block_on(session.set_picture(&picture, &Pace::default())).unwrap();
-    session
-}
-
-fn pocket() -> Session {
-    session("www/pocket")
-}
-
-fn random() -> Session {
-    session("tests/fixtures/random/model")
-}
-
-/// The encoder's output for [`QUESTION`] about [`PICTURE`].
-fn encoded(session: &Session) -> Tensor<3> {
-    let rgb = image::decode(&std::fs::read(root().join(PICTURE)).unwrap()).unwrap();
-    let pixels = image::preprocess(&rgb, session.preprocessor());
-    let (model, pace) = (session.model(), Pace::default());
-    let ids = session.tokenizers().encode(QUESTION).unwrap();
-    pollster::block_on(async {
-        let picture = model.see(&pixels.data, session.device(), &pace).await.unwrap();
-        let queries = model.query(&picture, &ids.qformer.0, &pace).await.unwrap();
-        model.encode(&model.project(&queries), &ids.t5.0, &pace).await.unwrap()
-    })
-}
+use support::{QUESTION, encoded, gpu, pocket, random, root};
 
 fn ask(session: &mut Session, question: &str, options: &AskOptions) -> (Answer, Vec<TokenEvent>) {
     let mut events = Vec::new();

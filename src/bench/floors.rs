@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::gpu::Gpu;
+use super::passes::{self, Dispatch};
 use super::spread::Spread;
 use crate::error::Result;
+use crate::gpu::Gpu;
 use crate::kernels::Shader;
 use crate::kernels::launch::fold_grid;
 
@@ -82,45 +83,49 @@ impl Floors {
 }
 
 async fn copy(gpu: &Gpu) -> Result<Spread> {
-    let limits = gpu.device.limits();
+    let limits = gpu.raw.limits();
     let bytes = COPY_BYTES.min(limits.max_storage_buffer_binding_size).min(limits.max_buffer_size);
-    let (from, to) = (gpu.buffer(bytes), gpu.buffer(bytes));
+    let [a, b] = [(); 2].map(|()| passes::buffer(gpu, bytes));
     let grid = fold_grid((bytes / 16).div_ceil(u64::from(WORKGROUP)) as usize);
     // There and back, so that no driver can tell that a copy changes nothing.
-    let pipeline = gpu.pipeline(&copy_shader());
-    let dispatches = [
-        gpu.dispatch(&pipeline, &[&from, &to], grid),
-        gpu.dispatch(&pipeline, &[&to, &from], grid),
-    ];
-    Ok(gpu.seconds_each(&dispatches).await?.rate(2.0 * bytes as f64 / 1e9))
+    let both =
+        [[&a, &b], [&b, &a]].map(|buffers| Dispatch::new(gpu, &copy_shader(), &buffers, grid));
+    Ok(seconds_each(gpu, &both).await?.rate(2.0 * bytes as f64 / 1e9))
 }
 
 async fn fma(gpu: &Gpu) -> Result<Spread> {
     // Contracting, so that the values stay finite and normal.
-    let factors: Vec<u32> =
-        [0.999f32, 0.998, 0.997, 0.996, 0.1, 0.2, 0.3, 0.4].map(f32::to_bits).into();
+    let values = [0.999f32, 0.998, 0.997, 0.996, 0.1, 0.2, 0.3, 0.4];
     let invocations = u64::from(FMA_WORKGROUPS * WORKGROUP);
-    let (factors, out) = (gpu.words(&factors), gpu.buffer(4 * invocations));
-    let pipeline = gpu.pipeline(&fma_shader());
-    let dispatch = gpu.dispatch(&pipeline, &[&factors, &out], [FMA_WORKGROUPS, 1, 1]);
+    let factors = passes::buffer(gpu, size_of_val(&values) as u64);
+    gpu.queue.write_buffer(&factors, 0, bytemuck::cast_slice(&values));
+    let out = passes::buffer(gpu, 4 * invocations);
+    let grid = [FMA_WORKGROUPS, 1, 1];
+    let dispatch = Dispatch::new(gpu, &fma_shader(), &[&factors, &out], grid);
     let flops = (invocations * u64::from(FMA_ROUNDS) * 64 * 2) as f64;
-    Ok(gpu.seconds_each(&[dispatch]).await?.rate(flops / 1e9))
+    Ok(seconds_each(gpu, &[dispatch]).await?.rate(flops / 1e9))
 }
 
 /// Host and whole milliseconds of a bare token, and microseconds of one dispatch among many.
 async fn dispatches(gpu: &Gpu) -> Result<(Spread, Spread, Spread)> {
-    let out = gpu.buffer(4 * u64::from(WORKGROUP));
+    let out = passes::buffer(gpu, 4 * u64::from(WORKGROUP));
     // Two pipelines in turn: real steps change theirs with every dispatch.
-    let pipelines = [64, WORKGROUP].map(|workgroup| gpu.pipeline(&dispatch_shader(workgroup)));
-    let dispatches = pipelines.map(|pipeline| gpu.dispatch(&pipeline, &[&out], [1, 1, 1]));
-    let each = gpu.seconds_each(&dispatches).await?.times(1e6);
+    let both = [64, WORKGROUP]
+        .map(|workgroup| Dispatch::new(gpu, &dispatch_shader(workgroup), &[&out], [1, 1, 1]));
+    let each = seconds_each(gpu, &both).await?.times(1e6);
     let (mut host, mut whole) = (Vec::new(), Vec::new());
     for _ in 0..BARE_SAMPLES {
-        let lap = gpu.run(&dispatches, BARE_DISPATCHES).await?;
+        let encode = |encoder: &mut _| passes::encode(&both, encoder, BARE_DISPATCHES);
+        let lap = passes::run(gpu, encode).await?;
         host.push(lap.host * 1e3);
         whole.push(lap.total * 1e3);
     }
     Ok((Spread::of(host), Spread::of(whole), each))
+}
+
+async fn seconds_each(gpu: &Gpu, dispatches: &[Dispatch]) -> Result<Spread> {
+    let encode = |encoder: &mut _, count| passes::encode(dispatches, encoder, count);
+    passes::seconds_each(gpu, dispatches.len(), encode).await
 }
 
 fn copy_shader() -> Shader {

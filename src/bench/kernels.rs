@@ -3,11 +3,15 @@
 use serde::{Deserialize, Serialize};
 
 use super::floors::Floors;
-use super::gpu::Gpu;
+use super::passes;
 use super::spread::Spread;
 use crate::error::Result;
-use crate::kernels::linear;
+use crate::gpu::Gpu;
+use crate::kernels::linear::MATVEC_ROWS;
+use crate::kernels::record::record;
+use crate::kernels::{Epilogue, Matrix, floats_tensor, linear, words_tensor};
 use crate::quant::{Format, GROUP};
+use crate::readback;
 
 /// `[n, k]` of the products of a decoder step: into the feed-forward, out of it, attention's, and
 /// the vocabulary.
@@ -78,26 +82,30 @@ async fn product(gpu: &Gpu, size: [u32; 3]) -> Result<Product> {
     let words: Vec<u32> = (0..word_count).map(|_| xorshift(&mut random)).collect();
     // Both halves 2^-6.
     let scales = vec![0x2400_2400u32; scale_count];
-    let (shader, grid) = linear::alone(Format::Q4, size);
-    let pipeline = gpu.pipeline(&shader);
-    let x = gpu.words(&vec![0.5f32.to_bits(); (m * k) as usize]);
-    let out = gpu.buffer(4 * u64::from(m) * u64::from(n));
-    let params = gpu.words(&[m, n, k, 0, 0, 0, 0, 0]);
-
-    let weight_bytes = 4 * (word_count + scale_count) as u64;
+    let matrix = || {
+        let scales = words_tensor(scales.clone(), &gpu.device);
+        let words = words_tensor(words.clone(), &gpu.device);
+        Matrix::new(Format::Q4, n as usize, k as usize, words, Some(scales))
+    };
+    let first = matrix();
+    let weight_bytes = first.byte_len();
     let copies = if m == 1 { STREAMED.div_ceil(weight_bytes) } else { 1 };
-    let dispatches: Vec<_> = (0..copies)
-        .map(|_| {
-            let (words, scales) = (gpu.words(&words), gpu.words(&scales));
-            gpu.dispatch(&pipeline, &[&words, &scales, &x, &out, &params], grid)
-        })
-        .collect();
-    let seconds = gpu.seconds_each(&dispatches).await?;
+    let matrices: Vec<_> = (1..copies).map(|_| matrix()).chain([first]).collect();
+    let x = floats_tensor(vec![0.5; (m * k) as usize], &gpu.device);
+    let x = x.reshape([1, m as i32, k as i32]);
+    let products = || -> Vec<_> {
+        matrices.iter().map(|weight| linear(&x, weight, Epilogue::default())).collect()
+    };
+    let (outputs, recording) = record(gpu, products)?;
+    // What was uploaded comes before what reads it.
+    readback::flush(&gpu.device)?;
+    let encode = |encoder: &mut _, count| (0..count).for_each(|_| recording.encode(encoder, None));
+    let seconds = passes::seconds_each(gpu, 1, encode).await?.times(1.0 / outputs.len() as f64);
     let bytes = weight_bytes as f64 + 4.0 * f64::from(m) * (f64::from(n) + f64::from(k));
     let gb_per_s = seconds.rate(bytes / 1e9);
     let gflop_per_s = seconds.rate(2.0 * f64::from(m) * f64::from(n) * f64::from(k) / 1e9);
     Ok(Product {
-        kernel: shader.name.into(),
+        kernel: if m as usize <= MATVEC_ROWS { "matvec" } else { "matmul" }.into(),
         m,
         n,
         k,

@@ -5,21 +5,20 @@
 //! [`table`] prints a [`BenchReport`]. `docs/performance.md` says how to run it and read it.
 
 pub mod floors;
-mod gpu;
 pub mod kernels;
+mod passes;
 pub mod spread;
 mod stages;
 pub mod table;
-mod timestamps;
 
 use serde::{Deserialize, Serialize};
 
 pub use floors::Floors;
-pub use gpu::Gpu;
 pub use kernels::Product;
 pub use spread::Spread;
 
 use crate::error::{Error, Result};
+use crate::gpu;
 use crate::meter::Counts;
 use crate::session::{LIMIT_MAX_NEW_TOKENS, Session};
 
@@ -78,6 +77,12 @@ pub struct Each {
     pub submits: f64,
     /// Reads begun.
     pub readbacks: f64,
+    /// Those that the host waited for while the GPU had nothing else to do.
+    #[serde(default)]
+    pub waits: f64,
+    /// Buffers made.
+    #[serde(default)]
+    pub buffers: f64,
     /// Bytes that kernels read and write.
     pub bytes_moved: f64,
     /// Those of them that are matrices.
@@ -93,6 +98,8 @@ impl Each {
             dispatches: each(counts.dispatches),
             submits: each(counts.submits),
             readbacks: each(counts.readbacks),
+            waits: each(counts.waits),
+            buffers: each(counts.buffers),
             bytes_moved: each(counts.bytes_moved),
             weight_bytes: each(counts.weight_bytes),
             flops: each(counts.flops),
@@ -158,6 +165,10 @@ pub struct BenchReport {
     pub stages: Vec<Row>,
     /// A token after the first.
     pub token: Row,
+    /// Tokens after the first over their time, a sample a run: tokens that come in pairs make the
+    /// median of single ones say too much.
+    #[serde(default)]
+    pub tokens_per_second: Spread,
     /// The products alone.
     pub kernels: Vec<Product>,
 }
@@ -168,7 +179,6 @@ pub struct BenchReport {
 /// An option is out of range, or the GPU failed.
 pub async fn bench(
     session: &Session,
-    gpu: &Gpu,
     model: &str,
     machine: Machine,
     options: BenchOptions,
@@ -176,9 +186,14 @@ pub async fn bench(
 ) -> Result<BenchReport> {
     in_range("iterations", options.iterations, 1, LIMIT_ITERATIONS)?;
     in_range("tokens", options.tokens, 2, LIMIT_MAX_NEW_TOKENS)?;
+    let gpu = gpu::open_device().filter(|gpu| gpu.device == *session.device());
+    let gpu = gpu.ok_or_else(|| Error::AdapterMissing {
+        reason: "the model is not on a GPU of this program's".into(),
+    })?;
     progress("floors");
     let before = Floors::measure(gpu).await?;
-    let (mut stages, mut token) = stages::measure(session, gpu, &options, progress).await?;
+    let (mut stages, mut token, tokens_per_second) =
+        stages::measure(session, gpu, &options, progress).await?;
     let mut kernels = match options.kernels {
         true => kernels::measure(gpu, progress).await?,
         false => Vec::new(),
@@ -188,7 +203,16 @@ pub async fn bench(
     let floors = before.and(Floors::measure(gpu).await?);
     stages.iter_mut().chain([&mut token]).for_each(|row| row.compare(&floors));
     kernels.iter_mut().for_each(|product| product.compare(&floors));
-    Ok(BenchReport { model: model.into(), machine, options, floors, stages, token, kernels })
+    Ok(BenchReport {
+        model: model.into(),
+        machine,
+        options,
+        floors,
+        stages,
+        token,
+        tokens_per_second,
+        kernels,
+    })
 }
 
 fn in_range(option: &str, value: usize, least: usize, most: usize) -> Result<()> {

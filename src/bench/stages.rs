@@ -5,18 +5,16 @@ use std::ops::ControlFlow;
 use burn::tensor::Tensor;
 use web_time::Instant;
 
-use super::gpu::Gpu;
 use super::spread::{HostClock, Spread};
-use super::timestamps::Timestamps;
 use super::{BenchOptions, Each, Row};
 use crate::error::{Error, Result};
 use crate::generation::{GenerationOptions, Generator};
-use crate::kernels::words_tensor;
+use crate::gpu::Gpu;
 use crate::meter::{self, Counts};
-use crate::models::t5::At;
 use crate::pace::Pace;
 use crate::readback;
 use crate::session::Session;
+use crate::timestamps::{self, Timestamps};
 
 /// No further run of a stage is begun after this.
 const LONG_SECONDS: f64 = 20.0;
@@ -29,8 +27,9 @@ pub(super) async fn measure(
     gpu: &Gpu,
     options: &BenchOptions,
     progress: &dyn Fn(&str),
-) -> Result<(Vec<Row>, Row)> {
+) -> Result<(Vec<Row>, Row, Spread)> {
     let mut timer = Timer {
+        gpu,
         iterations: options.iterations,
         timestamps: Timestamps::new(gpu),
         rows: Vec::new(),
@@ -59,30 +58,24 @@ pub(super) async fn measure(
     let language = model.language_model();
     let keys = async || language.cross_keys(&encoded, &pace).await;
     // The fence waits for all that was launched, whatever it is put behind.
-    let cross = timer.stage("cross keys", keys, |_| encoded.clone()).await?;
-    let start = config.text_config.decoder_start_token_id;
-    let step = async || {
-        let texts = words_tensor(vec![start, 0], device);
-        let position = words_tensor(vec![0], device);
-        let at = At { texts: &texts, position: &position, lineage: None };
-        Ok(language.step(at, &mut language.start(&cross, 1, 1)))
-    };
-    timer.stage("first step", step, Tensor::clone).await?;
+    timer.stage("cross keys", keys, |_| encoded.clone()).await?;
 
-    let generation = GenerationOptions::greedy(options.tokens, start, NO_END);
-    let generator = Generator {
-        model: language,
-        options: &generation,
-        decode: &|ids| session.tokenizers().decode(ids),
-        pace: &pace,
-    };
-    let token = timer.tokens(&generator, &encoded).await?;
-    Ok((timer.rows, token))
+    let start = config.text_config.decoder_start_token_id;
+    let decode = |ids: &[u32]| session.tokenizers().decode(ids);
+    let [one, all] =
+        [1, options.tokens].map(|count| GenerationOptions::greedy(count, start, NO_END));
+    let generator = Generator { model: language, options: &one, decode: &decode, pace: &pace };
+    let first = async || generator.run(&encoded, &mut |_| Ok(ControlFlow::Continue(()))).await;
+    timer.stage("first token", first, |_| encoded.clone()).await?;
+    let (token, tokens_per_second) =
+        timer.tokens(&Generator { options: &all, ..generator }, &encoded).await?;
+    Ok((timer.rows, token, tokens_per_second))
 }
 
 struct Timer<'a> {
+    gpu: &'a Gpu,
     iterations: usize,
-    timestamps: Option<Timestamps<'a>>,
+    timestamps: Option<Timestamps>,
     rows: Vec<Row>,
     progress: &'a dyn Fn(&str),
 }
@@ -141,22 +134,26 @@ impl Timer<'_> {
 
     fn mark(&mut self) {
         if let Some(timestamps) = &mut self.timestamps {
-            timestamps.mark();
+            timestamps.mark(self.gpu);
         }
     }
 
     async fn milliseconds(&mut self) -> Result<Vec<f64>> {
         match &mut self.timestamps {
-            Some(timestamps) => timestamps.milliseconds().await,
+            Some(timestamps) => timestamps.milliseconds(self.gpu).await,
             None => Ok(Vec::new()),
         }
     }
 
     /// Decodes as often as a stage is run, the first time for nothing but the pipelines. Times are
     /// those between two tokens; counts those of all steps after the first.
-    async fn tokens(&mut self, generator: &Generator<'_>, encoded: &Tensor<3>) -> Result<Row> {
+    async fn tokens(
+        &mut self,
+        generator: &Generator<'_>,
+        encoded: &Tensor<3>,
+    ) -> Result<(Row, Spread)> {
         let mut samples = Samples::default();
-        let (mut steps, mut counts) = (0, Counts::default());
+        let (mut steps, mut counts, mut rates) = (0, Counts::default(), Vec::new());
         let start = Instant::now();
         for run in 0..=self.iterations {
             (self.progress)(&format!("tokens, run {run} of {}", self.iterations));
@@ -166,7 +163,10 @@ impl Timer<'_> {
                 ticks.push((Instant::now(), clock.seconds()));
                 Ok(ControlFlow::Continue(()))
             };
-            let generated = clock.watch(generator.run(encoded, &mut tick)).await?;
+            timestamps::time_steps(self.gpu);
+            let generated = clock.watch(generator.run(encoded, &mut tick)).await;
+            let times = timestamps::take_steps();
+            let generated = generated?;
             let long = start.elapsed().as_secs_f64() >= LONG_SECONDS;
             if run == 0 && !long {
                 continue;
@@ -175,14 +175,18 @@ impl Timer<'_> {
                 samples.total.push((pair[1].0 - pair[0].0).as_secs_f64() * 1e3);
                 samples.host.push((pair[1].1 - pair[0].1) * 1e3);
             }
-            if let Some((later, _, counted)) = generated.clock.later_steps() {
+            if let Some(mut times) = times {
+                samples.gpu.extend(times.milliseconds(self.gpu).await?.into_iter().skip(1));
+            }
+            if let Some((later, seconds, counted)) = generated.clock.later_steps() {
+                rates.push(later as f64 / seconds);
                 (steps, counts) = (steps + later, counts + counted);
             }
             if long {
                 break;
             }
         }
-        Ok(samples.row("token", Each::of(counts, steps), false))
+        Ok((samples.row("token", Each::of(counts, steps), false), Spread::of(rates)))
     }
 }
 

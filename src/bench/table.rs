@@ -23,7 +23,7 @@ pub fn render(report: &BenchReport) -> String {
         plain(floors.bare_token_ms),
     );
     out.push_str(
-        "| stage | ms (min..max) | host ms | GPU ms | moved MB | weights MB | GFLOP | dispatches | submits | reads | floor ms | over it | with dispatches ms | over it |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
+        "| stage | ms (min..max) | host ms | GPU ms | moved MB | weights MB | GFLOP | dispatches | submits | reads (waited for) | floor ms | over it | with dispatches ms | over it |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
     );
     for row in report.stages.iter().chain([&report.token]) {
         stage(&mut out, row);
@@ -33,7 +33,8 @@ pub fn render(report: &BenchReport) -> String {
     let host = report.token.host_ms.median;
     let _ = writeln!(
         out,
-        "\nA token keeps the host inside calls for {} ms; its dispatches bare would for {} ms, {} times less.",
+        "\n{} tokens/s. A token keeps the host inside calls for {} ms; its dispatches bare would for {} ms, {} times less.",
+        spread(report.tokens_per_second),
         digits(host),
         digits(bare),
         digits(host / bare),
@@ -121,7 +122,7 @@ fn stage(out: &mut String, row: &Row) {
         digits(each.flops / 1e9),
         digits(each.dispatches),
         digits(each.submits),
-        digits(each.readbacks),
+        format_args!("{} ({})", digits(each.readbacks), digits(each.waits)),
         digits(row.floor_ms),
         digits(row.over_floor),
         digits(row.dispatch_floor_ms),

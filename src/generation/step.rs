@@ -17,6 +17,7 @@ use crate::kernels::record::{Recording, Slot, record};
 use crate::kernels::{self, ProcessLogits, Warp, argmax, process_logits, top_k};
 use crate::models::t5::{At, CrossKeys, DecoderState, T5};
 use crate::readback::{self, Reading, Ring};
+use crate::timestamps::{self, PassTimes};
 
 /// Bytes of keys and values that room is made for at first; a text that outgrows it doubles it.
 const FIRST_CACHE_BYTES: usize = 64 << 20;
@@ -34,6 +35,16 @@ pub enum Choice {
     Draw(Warp),
     /// The best continuations of all texts, as many.
     Best(usize),
+}
+
+impl Choice {
+    /// Words that a step gives the host.
+    fn words(self, rows: usize) -> usize {
+        match self {
+            Self::Best(count) => 2 * count,
+            Self::Greedy | Self::Draw(_) => 2 * rows,
+        }
+    }
 }
 
 /// What a sequence of steps does.
@@ -156,12 +167,15 @@ impl<'a> Stepper<'a> {
         let state = model.start(cross, plan.rows, plan.tokens.clamp(1, fit));
         let capacity = state.capacity();
         let inputs = Inputs::new(gpu, &plan, capacity, start, device)?;
-        let words = match plan.choice {
-            Choice::Best(count) => 2 * count,
-            _ => 2 * plan.rows,
-        };
+        let words = plan.choice.words(plan.rows);
         let tape = gpu.map(|gpu| Tape { gpu, step: None, ring: Ring::new(gpu, READS, words) });
         Ok(Self { model, plan, state, inputs, tape })
+    }
+
+    /// Whether steps are replayed.
+    #[must_use]
+    pub fn replays(&self) -> bool {
+        self.tape.is_some()
     }
 
     /// Runs the step that reads the tokens at `position`, without waiting for it. Positions come
@@ -181,7 +195,9 @@ impl<'a> Stepper<'a> {
         };
         if self.tape.is_none() {
             let chosen = self.launch();
-            return Ok(Chosen::There(readback::words(&chosen).await?[line..].to_vec()));
+            let words = readback::words(&chosen).await?;
+            let words = words.into_iter().skip(line).take(self.plan.choice.words(self.plan.rows));
+            return Ok(Chosen::There(words.collect()));
         }
         self.prepare()?;
         let Some(Tape { gpu, step: Some((step, chosen)), ring }) = &mut self.tape else {
@@ -189,7 +205,8 @@ impl<'a> Stepper<'a> {
         };
         let encoder = &wgpu::CommandEncoderDescriptor { label: Some("step") };
         let mut encoder = gpu.raw.create_command_encoder(encoder);
-        step.encode(&mut encoder, None);
+        let times = timestamps::step();
+        step.encode(&mut encoder, times.as_ref().map(PassTimes::writes));
         chosen.copy_to(&mut encoder, line, ring.words(), ring.target());
         let submission = gpu.queue.submit([encoder.finish()]);
         Ok(Chosen::Read(ring.read(gpu, submission)))

@@ -12,11 +12,7 @@ const WORKGROUP: u32 = 256;
 /// CPU, and the bits of its log-softmax (f32). `texts` has a line of `2 * rows` words for each
 /// position, ids first. The memory is changed under every clone of it.
 #[must_use]
-pub fn argmax(
-    x: &Tensor<2>,
-    texts: Tensor<1, Int>,
-    position: &Tensor<1, Int>,
-) -> Tensor<1, Int> {
+pub fn argmax(x: &Tensor<2>, texts: Tensor<1, Int>, position: &Tensor<1, Int>) -> Tensor<1, Int> {
     let [rows, width] = x.dims();
     Launch {
         shader: shader(),

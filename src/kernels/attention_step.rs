@@ -99,8 +99,7 @@ impl Layout {
                     .map(|s| {
                         let key = &past(s)[0][head.clone()];
                         let products = query.iter().zip(key);
-                        let dot: f64 =
-                            products.map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
+                        let dot: f64 = products.map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
                         let row = self.capacity - keys + s;
                         let bias =
                             if self.own { host[2].floats()[row * self.heads + h] } else { 0.0 };
@@ -108,7 +107,8 @@ impl Layout {
                     })
                     .collect();
                 let largest = scores.iter().copied().fold(f64::MIN, f64::max);
-                let weights: Vec<f64> = scores.iter().map(|score| (score - largest).exp()).collect();
+                let weights: Vec<f64> =
+                    scores.iter().map(|score| (score - largest).exp()).collect();
                 let total: f64 = weights.iter().sum();
                 for d in head {
                     let values = weights.iter().enumerate();

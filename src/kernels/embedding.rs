@@ -76,5 +76,8 @@ fn shader(format: Format, step: bool) -> Shader {
 }
 
 pub(super) fn variants() -> Vec<Shader> {
-    Format::ALL.into_iter().flat_map(|format| [shader(format, false), shader(format, true)]).collect()
+    Format::ALL
+        .into_iter()
+        .flat_map(|format| [shader(format, false), shader(format, true)])
+        .collect()
 }

@@ -4,7 +4,10 @@ use burn::tensor::Tensor;
 
 use super::launch::{Arg, Host, Launch, Shader, Work, fold_grid};
 
-const WORKGROUP: u32 = 64;
+/// Invocations that share a row.
+const LANES: u32 = 16;
+/// Rows of a workgroup.
+const ROWS: u32 = 4;
 
 /// `(x - mean) / sqrt(variance + epsilon) * weight + bias` over rows of `[batch, rows, width]`.
 #[must_use]
@@ -16,8 +19,8 @@ pub fn layer_norm(x: &Tensor<3>, weight: &Tensor<1>, bias: &Tensor<1>, epsilon: 
         inputs: vec![Arg::from(x), Arg::from(weight), Arg::from(bias)],
         output: count * width,
         params: &[count as u32, width as u32, epsilon.to_bits()],
-        workgroup: WORKGROUP,
-        grid: fold_grid(count),
+        workgroup: ROWS * LANES,
+        grid: fold_grid(count.div_ceil(ROWS as usize)),
         work: Work::default(),
     }
     .run(|host| oracle(host, width, f64::from(epsilon)))
@@ -44,7 +47,7 @@ pub(super) fn shader() -> Shader {
     Shader {
         name: "layer_norm",
         parts: vec![include_str!("../../shaders/layer_norm.wgsl")],
-        constants: vec![("WORKGROUP", WORKGROUP)],
+        constants: vec![("LANES", LANES), ("ROWS", ROWS)],
         flags: Vec::new(),
     }
 }

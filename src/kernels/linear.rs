@@ -8,7 +8,7 @@ use super::activation::{self, Activation};
 use super::launch::{Arg, Host, Launch, Shader, Work};
 use super::matrix::Matrix;
 use super::matvec::{Matvec, Role};
-use super::{gated_activation, matmul, matvec, rms_norm};
+use super::{gated_activation, matmul, rms_norm};
 use crate::quant::Format;
 
 /// Rows of x up to which the matrix-vector kernel is used: as many as texts are decoded at once.
@@ -146,17 +146,6 @@ pub fn linear_cached(
 fn few_rows(x: &Tensor<3>) -> bool {
     let [batch, rows, _] = x.dims();
     batch * rows <= MATVEC_ROWS
-}
-
-/// Shader and grid of a bare product, for measuring it alone. It binds the matrix's buffers, x,
-/// the output and the size.
-pub(crate) fn alone(format: Format, size: [u32; 3]) -> (Shader, [u32; 3]) {
-    if size[0] <= MATVEC_ROWS as u32 {
-        return matvec::alone(format, size);
-    }
-    let plan = matmul::plan(size);
-    let variant = Variant { format, activation: None, bias: false, residual: false };
-    (variant.shader(plan.kernel), plan.grid)
 }
 
 /// How a product is cut into workgroups.

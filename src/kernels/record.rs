@@ -177,7 +177,8 @@ impl Uniforms {
     }
 }
 
-fn pipeline(gpu: &Gpu, shader: &Shader) -> wgpu::ComputePipeline {
+/// The shader, compiled once a thread.
+pub(crate) fn pipeline(gpu: &Gpu, shader: &Shader) -> wgpu::ComputePipeline {
     PIPELINES.with_borrow_mut(|pipelines| {
         let create = || {
             let module = gpu.raw.create_shader_module(wgpu::ShaderModuleDescriptor {

@@ -4,7 +4,10 @@ use burn::tensor::Tensor;
 
 use super::launch::{Arg, Host, Launch, Shader, Work, fold_grid};
 
-const WORKGROUP: u32 = 64;
+/// Invocations that share a row.
+const LANES: u32 = 16;
+/// Rows of a workgroup.
+const ROWS: u32 = 4;
 
 /// `x / sqrt(mean(x^2) + epsilon) * weight` over rows of `[batch, rows, width]`
 /// (`T5LayerNorm` of the reference).
@@ -17,8 +20,8 @@ pub fn rms_norm(x: &Tensor<3>, weight: &Tensor<1>, epsilon: f32) -> Tensor<3> {
         inputs: vec![Arg::from(x), Arg::from(weight)],
         output: count * width,
         params: &[count as u32, width as u32, epsilon.to_bits()],
-        workgroup: WORKGROUP,
-        grid: fold_grid(count),
+        workgroup: ROWS * LANES,
+        grid: fold_grid(count.div_ceil(ROWS as usize)),
         work: Work::default(),
     }
     .run(|host| oracle(host, width, f64::from(epsilon)))
@@ -42,7 +45,7 @@ pub(super) fn shader() -> Shader {
     Shader {
         name: "rms_norm",
         parts: vec![include_str!("../../shaders/rms_norm.wgsl")],
-        constants: vec![("WORKGROUP", WORKGROUP)],
+        constants: vec![("LANES", LANES), ("ROWS", ROWS)],
         flags: Vec::new(),
     }
 }

@@ -51,7 +51,8 @@ pub fn sample(
     }
     .run_words_in_place(texts, |host, texts| {
         let rows = host[0].floats().chunks(width).zip(host[1].words());
-        let draw = |(row, draw): (&[f32], &u32)| choose(row, f64::from(f32::from_bits(*draw)), warp);
+        let draw =
+            |(row, draw): (&[f32], &u32)| choose(row, f64::from(f32::from_bits(*draw)), warp);
         write_tokens(texts, host[2].words()[0], rows.map(draw).collect());
     })
 }

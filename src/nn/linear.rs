@@ -3,9 +3,9 @@
 use burn::module::Module;
 use burn::tensor::{Int, Tensor};
 
+use super::RmsNorm;
 use crate::checkpoint::store::WeightStore;
 use crate::error::Result;
-use super::RmsNorm;
 use crate::kernels::{
     Activation, Epilogue, Matrix, linear, linear_cached, linear_gated, linear_normed,
 };

@@ -70,8 +70,7 @@ impl Reading {
     /// The GPU failed.
     pub async fn words(self) -> Result<Vec<u32>> {
         // A browser calls back by itself and ignores this; elsewhere it waits.
-        let wait =
-            wgpu::PollType::Wait { submission_index: Some(self.submission), timeout: None };
+        let wait = wgpu::PollType::Wait { submission_index: Some(self.submission), timeout: None };
         self.device.poll(wait).map_err(failed)?;
         self.mapped.recv().await.map_err(failed)?.map_err(failed)?;
         let words = {

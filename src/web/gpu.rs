@@ -11,7 +11,6 @@ use serde::Serialize;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
-use crate::bench::Gpu;
 use crate::error::{Error, Result};
 use crate::fit::BufferLimits;
 
@@ -59,10 +58,11 @@ pub async fn open() -> Result<Device> {
             state.refused.get_or_insert_with(|| error.to_string());
         });
     }));
+    let gpu = crate::gpu::adopt(&device, setup);
     STATE.with_borrow_mut(|state| {
         state.device = Some(device.clone());
-        state.raw = Some(setup.device);
-        state.queue = Some(setup.queue);
+        state.raw = Some(gpu.raw.clone());
+        state.queue = Some(gpu.queue.clone());
     });
     Ok(device)
 }
@@ -85,11 +85,6 @@ pub fn buffer_limits() -> Option<BufferLimits> {
         max_buffer_size: limits.max_buffer_size,
         max_storage_buffer_binding_size: limits.max_storage_buffer_binding_size,
     })
-}
-
-/// The handles of the open device, to measure it without Burn.
-pub fn raw() -> Option<Gpu> {
-    STATE.with_borrow(|state| Some(Gpu { device: state.raw.clone()?, queue: state.queue.clone()? }))
 }
 
 /// Runs `work` under error scopes: an allocation or a pipeline that the GPU refused makes it

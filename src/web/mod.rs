@@ -204,7 +204,6 @@ impl Model {
             let mut session = lease?;
             let options: BenchOptions = from_value("options", options)?;
             let machine: Machine = from_value("machine", machine)?;
-            let gpu = gpu::raw().ok_or(Error::WebGpuMissing)?;
             let progress = |what: &str| {
                 if let Some(listener) = &on_stage {
                     // What the listener throws is the caller's affair.
@@ -212,7 +211,7 @@ impl Model {
                 }
             };
             let session = session.get()?;
-            js::to_value(&bench(session, &gpu, &name, machine, options, &progress).await?)
+            js::to_value(&bench(session, &name, machine, options, &progress).await?)
         })
     }
 

@@ -126,8 +126,7 @@ fn attention_step_equals_its_oracle() {
         let q = random.values(rows * inner);
         let cache = random.values(rows * capacity * 2 * inner);
         let bias = random.values(capacity * heads);
-        let lineage: Vec<u32> =
-            (0..rows * capacity).map(|_| random.below(rows) as u32).collect();
+        let lineage: Vec<u32> = (0..rows * capacity).map(|_| random.below(rows) as u32).collect();
         let what = format!("attention_step {rows} x {heads} x {width}, {position} of {capacity}");
         check(&what, TOLERANCE, |device| {
             let q = tensor(&q, [rows, 1, inner], device);

@@ -3,13 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use burn::tensor::DeviceKind;
 use clap::builder::NonEmptyStringValueParser;
 use indicatif::ProgressBar;
-use instructblip_web::bench::{BenchOptions, BenchReport, Gpu, Machine, bench, table};
-use instructblip_web::{Error, Result};
+use instructblip_web::bench::{BenchOptions, BenchReport, Machine, bench, table};
+use instructblip_web::{Error, Result, gpu};
 
-use super::load;
+use super::load::{self, DeviceName};
 
 /// Time every stage and every token, beside the bandwidth and the arithmetic of this GPU.
 #[derive(clap::Args, Debug)]
@@ -90,12 +89,9 @@ fn read(path: &Path) -> Result<Vec<BenchReport>> {
 }
 
 fn measure(args: &Args) -> Result<BenchReport> {
-    let (device, setup) = burn::tensor::Device::wgpu_options()
-        .device_kind(DeviceKind::DefaultDevice)
-        .init_with_setup()
-        .map_err(|error| Error::AdapterMissing { reason: error.to_string() })?;
-    let session = load::session(&args.set, &device)?;
-    let adapter = setup.adapter.get_info();
+    let session = load::session(&args.set, &DeviceName::Wgpu.open()?)?;
+    let adapter = gpu::open_device().map(|gpu| gpu.adapter.get_info());
+    let adapter = adapter.ok_or_else(|| Error::Internal { reason: "no device is open".into() })?;
     let machine = Machine {
         adapter: adapter.name,
         driver: format!("{} {}, {}", adapter.driver, adapter.driver_info, adapter.backend),
@@ -109,12 +105,11 @@ fn measure(args: &Args) -> Result<BenchReport> {
         vision: !args.no_vision,
         kernels: !args.no_kernels,
     };
-    let gpu = Gpu { device: setup.device, queue: setup.queue };
     let spinner = ProgressBar::new_spinner();
     spinner.enable_steady_tick(Duration::from_millis(200));
     let progress = |what: &str| spinner.set_message(format!("measuring: {what}"));
     let name = name(&args.set);
-    let report = pollster::block_on(bench(&session, &gpu, &name, machine, options, &progress));
+    let report = pollster::block_on(bench(&session, &name, machine, options, &progress));
     spinner.finish_and_clear();
     report
 }

@@ -5,9 +5,9 @@ use std::path::Path;
 use burn::tensor::Device;
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
+use instructblip_web::Result;
 use instructblip_web::checkpoint::Folder;
 use instructblip_web::session::Session;
-use instructblip_web::Result;
 
 /// Where the model runs.
 #[derive(Clone, Copy, Debug, ValueEnum)]

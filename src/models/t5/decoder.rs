@@ -63,9 +63,8 @@ impl T5 {
     /// Starts decoding `rows` texts side by side, with room for `capacity` tokens.
     #[must_use]
     pub fn start(&self, cross: &CrossKeys, rows: usize, capacity: usize) -> DecoderState {
-        let empty = |like: &Tensor<3>| {
-            Tensor::zeros([rows, capacity, 2 * like.dims()[2]], &like.device())
-        };
+        let empty =
+            |like: &Tensor<3>| Tensor::zeros([rows, capacity, 2 * like.dims()[2]], &like.device());
         DecoderState {
             cache: cross.0.iter().map(|(keys, _)| empty(keys)).collect(),
             cross: cross.clone(),
@@ -88,12 +87,8 @@ impl T5 {
             let (norm, projections) = (&attention.layer_norm, [&attention.k, &attention.v]);
             let q = attention.q.after(norm, &x);
             *cache = crate::nn::Linear::into_cache(projections, norm, &x, cache, at.position);
-            let past = Past::Own {
-                cache,
-                bias: &state.bias,
-                position: at.position,
-                lineage: at.lineage,
-            };
+            let past =
+                Past::Own { cache, bias: &state.bias, position: at.position, lineage: at.lineage };
             let mixed = attention_step(&q, attention.heads, past);
             x = attention.o.forward_with(&mixed, None, Some(&x));
             if let Some(attention) = &block.cross_attention {
