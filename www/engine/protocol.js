@@ -55,6 +55,7 @@
  * @property {number} tokens
  * @property {number} steps of the decoder; beam search may go on after the best answer ended
  * @property {number} visionMs
+ * @property {number} visionDispatches kernels of the vision tower that ran for it; 0 when cached
  * @property {number} qformerMs
  * @property {number} encoderMs
  * @property {number} decoderMs
@@ -158,12 +159,13 @@
  * @typedef {{ id: number, event: "error", error: PlainError }} ErrorEvent
  * @typedef {{ id: number, event: "progress", value: Progress }} ProgressEvent
  * @typedef {{ id: number, event: "token", value: TokenEvent }} TokenMessage
+ * @typedef {{ id: number, event: "vision" }} VisionEvent pictures can be looked at, while loading
  * @typedef {{ event: "lost", error: PlainError }} LostEvent
- * @typedef {ResultEvent | ErrorEvent | ProgressEvent | TokenMessage | LostEvent} FromWorker
+ * @typedef {ResultEvent | ErrorEvent | ProgressEvent | TokenMessage | VisionEvent | LostEvent} FromWorker
  *
  * The class that `wasm-bindgen` exports, as the worker sees it.
  * @typedef {object} WasmModel
- * @property {ModelInfo} info
+ * @property {Promise<ModelInfo>} ready settles when all of it is there
  * @property {(bytes: Uint8Array, signal?: AbortSignal) => Promise<PictureInfo>} setPicture
  * @property {(files: Uint8Array[], signal?: AbortSignal) => Promise<PictureInfo[]>} setPictures
  * @property {(question: string, options: AskOptions & { signal?: AbortSignal, onToken?: (token: TokenEvent) => void }) => Promise<Omit<Answer, "prompt" | "droppedTurns">>} ask
@@ -176,7 +178,7 @@
  *
  * @typedef {object} WasmModule
  * @property {(options: { module_or_path: URL }) => Promise<unknown>} default
- * @property {{ load(url: string, options: { onProgress?: (progress: Progress) => void, signal?: AbortSignal, store?: import("./store.js").Store, stallTimeout?: number }): Promise<WasmModel> }} Model
+ * @property {{ load(url: string, options: { onProgress?: (progress: Progress) => void, onVision?: () => void, signal?: AbortSignal, store?: import("./store.js").Store, stallTimeout?: number }): WasmModel }} Model
  */
 
 export {};

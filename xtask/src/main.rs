@@ -7,9 +7,11 @@ mod check;
 mod demo;
 mod e2e;
 mod setup;
+mod sizes;
 mod steps;
 mod test;
 mod tools;
+mod wasm;
 
 use std::process::ExitCode;
 
