@@ -12,6 +12,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 
+use burn::tensor::Device;
 use js_sys::{Function, Uint8Array};
 use serde::Serialize;
 use wasm_bindgen::prelude::*;
@@ -20,6 +21,7 @@ use web_sys::AbortSignal;
 
 use crate::checkpoint::store::WeightStore;
 use crate::checkpoint::{Dtype, Header, ShardInfo};
+use crate::config::{GenerationConfig, ModelConfig};
 use crate::error::{Error, Result};
 use crate::fit::Needs;
 use crate::pace::Pace;
@@ -136,11 +138,8 @@ pub async fn load(request: Request, stage: Rc<Slot<Stage>>) -> Result<Info> {
         on_vision: request.on_vision,
     };
     let pace = Pace::new(move || signal.aborted());
-    let rehearsal = gpu::guarded_steps(rehearse(&config, &generation, &device, &pace));
-    let mut tasks: Vec<Pin<Box<dyn Future<Output = Result<()>> + '_>>> = vec![Box::pin(rehearsal)];
-    for _ in 0..LANES {
-        tasks.push(Box::pin(work.lane()));
-    }
+    let mut tasks: Vec<Task<'_>> = (0..LANES).map(|_| work.boxed_lane()).collect();
+    tasks.push(rehearsal(&config, &generation, &device, &pace));
     all(tasks.into_iter()).await.map_err(|error| in_words(&needs, error))?;
     if let Some(warning) = store.finish(&record).await {
         meter.warn(warning);
@@ -152,16 +151,12 @@ pub async fn load(request: Request, stage: Rc<Slot<Stage>>) -> Result<Info> {
     let Work { sink, stage, .. } = work;
     let mut sink = sink.into_inner();
     let mut stage = stage.take().await; // a picture that is being looked at comes first
-    let completed = gpu::guarded_steps(async {
-        let vision = match std::mem::take(&mut *stage) {
-            Stage::Vision(vision) => *vision,
-            _ => sink.vision()?, // the index names no shard of it
-        };
-        let session = vision.complete(&mut sink.weights, &pace).await?;
-        *stage = Stage::Whole(Box::new(session));
-        Ok(())
-    });
-    completed.await.map_err(|error| in_words(&needs, error))?;
+    let vision = match std::mem::take(&mut *stage) {
+        Stage::Vision(vision) => *vision,
+        _ => sink.vision()?, // the index names no shard of it
+    };
+    let session = whole(vision, &mut sink.weights, &pace).await;
+    *stage = Stage::Whole(Box::new(session.map_err(|error| in_words(&needs, error))?));
     cancel.check()?;
     meter.enter(Phase::Ready);
     Ok(Info {
@@ -170,6 +165,27 @@ pub async fn load(request: Request, stage: Rc<Slot<Stage>>) -> Result<Info> {
         parameters: sink.parameters as f64,
         bytes: needs.weights as f64,
     })
+}
+
+/// Work of its own size: a future that holds others would grow with them, and be moved over the
+/// stack, of which wasm has little.
+type Task<'a, T = ()> = Pin<Box<dyn Future<Output = Result<T>> + 'a>>;
+
+fn rehearsal<'a>(
+    config: &'a ModelConfig,
+    generation: &'a GenerationConfig,
+    device: &'a Device,
+    pace: &'a Pace,
+) -> Task<'a> {
+    Box::pin(gpu::guarded_steps(rehearse(config, generation, device, pace)))
+}
+
+fn whole<'a>(
+    vision: VisionSession,
+    weights: &'a mut WeightStore,
+    pace: &'a Pace,
+) -> Task<'a, Session> {
+    Box::pin(gpu::guarded_steps(vision.complete(weights, pace)))
 }
 
 /// Says what the model needs where the GPU ran out of memory.
@@ -206,6 +222,10 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
+    fn boxed_lane(&self) -> Task<'_> {
+        Box::pin(self.lane())
+    }
+
     /// Takes one shard after the other until none is left.
     async fn lane(&self) -> Result<()> {
         while let Some(shard) = self.shards.get(self.next.get()) {

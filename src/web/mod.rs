@@ -8,7 +8,7 @@
 //! - [`manifest`]: the small files, checked before the large ones are fetched
 //! - [`fetch`], [`store`], [`cancel`], [`progress`], [`slot`], [`together`]: what the loader needs
 //! - [`gpu`]: the device, and its loss
-//! - [`js`], [`panic`]: values and failures across the border
+//! - [`js`], [`panic`], [`mod@start`]: values, failures and the beginning at the border
 
 mod cancel;
 mod fetch;
@@ -19,6 +19,7 @@ mod manifest;
 mod panic;
 mod progress;
 mod slot;
+mod start;
 mod store;
 mod together;
 
@@ -63,7 +64,7 @@ impl Model {
             stall_timeout_ms: options.as_ref().and_then(js::LoadOptions::stall_timeout),
         };
         let stage = Rc::<Slot<Stage>>::default();
-        let loading = loader::load(request, Rc::clone(&stage));
+        let loading = Box::pin(loader::load(request, Rc::clone(&stage)));
         let ready = settled(async { js::to_value(&loading.await?) });
         Model { stage, ready }
     }
@@ -190,7 +191,7 @@ impl Model {
         settled(async move {
             let mut stage = stage.take().await;
             gpu::check()?;
-            gpu::guarded(work(&mut stage)).await
+            gpu::guarded(Box::pin(work(&mut stage))).await
         })
     }
 }

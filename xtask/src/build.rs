@@ -16,29 +16,32 @@ use std::time::UNIX_EPOCH;
 use anyhow::{Context, Result, bail};
 use wasm_bindgen_cli_support::Bindgen;
 
-use crate::wasm::Module;
+use crate::wasm::{Function, Module};
 use crate::{sizes, tools};
 
 /// The name of the module and of its files.
 const NAME: &str = "instructblip_web";
 
-/// Code that is linked because tables name it, and that nothing here calls (`docs/size.md`). The
-/// text is looked for in a function's path; were one of them called after all, the module would
-/// trap, which ends the engine with an error.
-const NEVER_RUN: [&str; 10] = [
-    // CubeCL's intermediate representation as text: it is only ever built in memory.
-    " as pliron::parsable::Parsable>::parse",
-    "pliron::irfmt::parsers::",
-    "canonical_syntax_parse_impl",
+/// Crates and modules that are linked because tables name them, and that nothing here calls
+/// (`docs/size.md`). Were one of them called after all, the module would trap, which ends the
+/// engine with an error.
+const NEVER_RUN: [&str; 8] = [
+    // The text form of CubeCL's intermediate representation, which is only ever built in memory;
+    // with [`PARSERS`].
     "combine::",
+    "pliron::irfmt::parsers::",
     // Burn's quantised tensors, matrix products and reductions: the kernels here are its own.
-    "cubecl_std::quant::",
-    "cubek_quant::",
     "burn_cubecl::ops::qtensor::",
+    "cubecl_std::quant::",
     "cubek_matmul::",
+    "cubek_quant::",
     "cubek_reduce::",
     "cubek_tile::",
 ];
+const PARSERS: [&str; 2] =
+    [" as pliron::parsable::Parsable>::parse", "pliron::op::canonical_syntax_parse_impl"];
+/// Smaller functions stay: the compiler merges equal ones, so one may serve others too.
+const SMALL_BYTES: usize = 64;
 
 const FEATURES: [&str; 6] = [
     "--enable-bulk-memory",
@@ -125,6 +128,13 @@ fn stamp(module: &Path, dev: bool) -> Result<String> {
     Ok(format!("{} {time} dev={dev}\n", metadata.len()))
 }
 
+fn never_runs(function: &Function) -> bool {
+    let path = function.name.trim_start_matches(['<', '&']);
+    function.body.len() > SMALL_BYTES
+        && (NEVER_RUN.iter().any(|start| path.starts_with(start))
+            || PARSERS.iter().any(|part| path.contains(part)))
+}
+
 /// wasm-bindgen, and away with what never runs.
 fn bind(module: &Path) -> Result<()> {
     let mut bindgen = Bindgen::new();
@@ -133,8 +143,7 @@ fn bind(module: &Path) -> Result<()> {
     bindgen.omit_default_module_path(false);
     bindgen.generate(bound())?;
     let bytes = fs::read(bound().join(format!("{NAME}_bg.wasm")))?;
-    let never_run = |name: &str| NEVER_RUN.iter().any(|part| name.contains(part));
-    let (rest, cut) = Module::parse(&bytes)?.without(never_run);
+    let (rest, cut) = Module::parse(&bytes)?.without(never_runs);
     println!("{:.2} MB of code never run", cut as f64 / 1e6);
     fs::write(trimmed(), rest)?;
     Ok(())

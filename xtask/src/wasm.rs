@@ -66,9 +66,9 @@ impl<'a> Module<'a> {
         self.sections.iter().filter(|(kind, ..)| *kind == DATA).map(|(.., c)| c.len()).sum()
     }
 
-    /// The module with traps in place of the bodies of functions that `dead` names, and how many
+    /// The module with traps in place of the bodies of functions that are `dead`, and how many
     /// bytes of code that took away.
-    pub fn without(&self, dead: impl Fn(&str) -> bool) -> (Vec<u8>, usize) {
+    pub fn without(&self, dead: impl Fn(&Function) -> bool) -> (Vec<u8>, usize) {
         let mut out = self.bytes[..8].to_vec();
         let mut cut = 0;
         for (kind, whole, _) in &self.sections {
@@ -77,10 +77,10 @@ impl<'a> Module<'a> {
                 continue;
             }
             let mut code = number(self.functions.len());
-            for Function { name, body } in &self.functions {
-                let dead = body.len() > TRAP.len() && dead(name);
-                let kept = if dead { &TRAP } else { &self.bytes[body.clone()] };
-                cut += body.len() - kept.len();
+            for function in &self.functions {
+                let body = &self.bytes[function.body.clone()];
+                let kept = if dead(function) { &TRAP } else { body };
+                cut += body.len().saturating_sub(kept.len());
                 code.extend(number(kept.len()));
                 code.extend_from_slice(kept);
             }
@@ -288,7 +288,7 @@ mod tests {
     #[test]
     fn a_dead_function_becomes_a_trap() {
         let bytes = module();
-        let (out, cut) = Module::parse(&bytes).unwrap().without(|name| name == "a::b");
+        let (out, cut) = Module::parse(&bytes).unwrap().without(|function| function.name == "a::b");
         assert_eq!((cut, out.len()), (1, bytes.len() - 1));
         let parsed = Module::parse(&out).unwrap();
         assert_eq!(out[parsed.functions[0].body.clone()], TRAP);
