@@ -125,7 +125,7 @@ impl<'a> Matvec<'a> {
             output: m * n,
             params: &params.words,
             workgroup: WORKGROUP,
-            grid: grid(n, k),
+            grid: fold_grid(n.div_ceil((WORKGROUP / lanes(k) * TILE) as usize)),
             work: Work {
                 flops: 2 * matrices * (m * n * k) as u64,
                 weight_bytes: weights.map(Matrix::byte_len).sum(),
@@ -139,10 +139,6 @@ impl<'a> Matvec<'a> {
 /// one for every row, since each of them finishes one.
 fn lanes(k: usize) -> u32 {
     (k.div_ceil(8).next_power_of_two() as u32).clamp(TILE, 32)
-}
-
-fn grid(n: usize, k: usize) -> [u32; 3] {
-    fold_grid(n.div_ceil((WORKGROUP / lanes(k) * TILE) as usize))
 }
 
 struct Params {

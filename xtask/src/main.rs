@@ -7,6 +7,7 @@ mod build;
 mod check;
 mod demo;
 mod e2e;
+mod peer;
 mod setup;
 mod steps;
 mod test;
@@ -39,6 +40,8 @@ enum Command {
     Test(test::Args),
     /// Take a random checkpoint, up to the real size, through conversion, the browser and comparison
     E2e(e2e::Args),
+    /// Time the engine and ONNX Runtime side by side on the same random models
+    Peer(peer::Args),
     /// Time every stage and every token, natively or in headless Chromium, over what the GPU could do
     Bench(bench::Args),
     /// The quick check before a commit: format, lints for native and wasm32, docs, unit tests, JavaScript types
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
         Command::E2e(args) => e2e::run(&args),
+        Command::Peer(args) => peer::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Check => check::run(),
     };
