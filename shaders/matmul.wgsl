@@ -144,14 +144,18 @@ fn main(
 
     var sums = array<mat4x4<f32>, 4>(top_left, top_right, low_left, low_right);
     for (var part = 0u; part < 4u; part++) {
-        for (var i = 0u; i < 4u; i++) { tile[i * WORKGROUP + local] = sums[part][i]; }
-        workgroupBarrier();
+        if (SLICES > 1u) {
+            for (var i = 0u; i < 4u; i++) { tile[i * WORKGROUP + local] = sums[part][i]; }
+            workgroupBarrier();
+        }
         for (var i = slice; i < 4u; i += SLICES) {
-            var sum = vec4<f32>();
-            for (var s = 0u; s < SLICES; s++) { sum += tile[i * WORKGROUP + s * THREADS + thread]; }
+            var sum = sums[part][i];
+            for (var s = 1u; s < SLICES; s++) {
+                sum += tile[i * WORKGROUP + (local + s * THREADS) % WORKGROUP];
+            }
             let n = first_n + 4u * (column + THREAD_COLUMNS * (part % 2u));
             write4(first_m + row + 4u * (part / 2u) + i, n, sum);
         }
-        workgroupBarrier();
+        if (SLICES > 1u) { workgroupBarrier(); }
     }
 }

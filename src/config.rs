@@ -29,6 +29,7 @@ use check::{
     parse_json,
 };
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// The vision tower's sizes: a ViT with pre-norm blocks and packed query, key and value.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -194,6 +195,9 @@ pub struct QuantizationConfig {
     pub format: Format,
     /// Weights that share a scale: [`GROUP`].
     pub group_size: usize,
+    /// The matrices in another format, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub exceptions: BTreeMap<String, Format>,
 }
 
 impl QuantizationConfig {
@@ -203,7 +207,18 @@ impl QuantizationConfig {
     /// The configuration of a set converted to `format`.
     #[must_use]
     pub fn new(format: Format) -> Self {
-        Self { quant_method: Self::METHOD.into(), format, group_size: GROUP }
+        Self {
+            quant_method: Self::METHOD.into(),
+            format,
+            group_size: GROUP,
+            exceptions: BTreeMap::new(),
+        }
+    }
+
+    /// The format of the matrix `name`.
+    #[must_use]
+    pub fn format_of(&self, name: &str) -> Format {
+        self.exceptions.get(name).copied().unwrap_or(self.format)
     }
 }
 

@@ -2,11 +2,13 @@
 //! beside Burn's, for what Burn has no word for: replaying a recorded sequence of kernels.
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use burn::tensor::Device;
 use burn_wgpu::WgpuSetup;
 
 static OPEN: OnceLock<Gpu> = OnceLock::new();
+static SOFTWARE: AtomicBool = AtomicBool::new(false);
 
 /// Burn's device and what it is made of.
 #[derive(Debug)]
@@ -29,12 +31,27 @@ pub fn open_device() -> Option<&'static Gpu> {
 
 /// Keeps what Burn opened. A second device is not kept: there is one a process.
 pub fn adopt(device: &Device, setup: WgpuSetup) -> &'static Gpu {
-    OPEN.get_or_init(|| Gpu {
-        device: device.clone(),
-        adapter: setup.adapter,
-        raw: setup.device,
-        queue: setup.queue,
+    OPEN.get_or_init(|| {
+        treat_as_software(setup.adapter.get_info().device_type == wgpu::DeviceType::Cpu);
+        Gpu {
+            device: device.clone(),
+            adapter: setup.adapter,
+            raw: setup.device,
+            queue: setup.queue,
+        }
     })
+}
+
+/// Whether the adapter computes on the processor: more invocations are no faster there.
+#[must_use]
+pub fn is_software() -> bool {
+    SOFTWARE.load(Ordering::Relaxed)
+}
+
+/// Chooses kernels as for such an adapter, or as for a GPU, whatever there is: lets one machine
+/// test both.
+pub fn treat_as_software(software: bool) {
+    SOFTWARE.store(software, Ordering::Relaxed);
 }
 
 /// Opens the default adapter; the second call returns the same device.

@@ -4,7 +4,9 @@
 //! counted; Burn's (a cache filled with zeros) come a few times an answer, not with every token.
 
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::ops::{Add, Sub};
+use std::pin::pin;
 
 /// Kernels that Burn's wgpu stream gathers before it submits them (its default `tasks_max`).
 const KERNELS_A_SUBMIT: u64 = 32;
@@ -87,6 +89,20 @@ impl Sub for Counts {
 #[must_use]
 pub fn counts() -> Counts {
     COUNTS.get()
+}
+
+/// What `work` launches, without what goes on beside it while it waits.
+pub async fn during<T>(work: impl Future<Output = T>) -> (T, Counts) {
+    let mut work = pin!(work);
+    let mut sum = Counts::NONE;
+    let done = poll_fn(|context| {
+        let before = counts();
+        let polled = work.as_mut().poll(context);
+        sum = sum + (counts() - before);
+        polled
+    })
+    .await;
+    (done, sum)
 }
 
 /// A kernel with this work.

@@ -8,12 +8,16 @@ mod attention;
 mod options;
 mod pictures;
 mod rank;
+mod rehearsal;
+mod vision;
 
 pub use ask::{Answer, Candidate, Statistics, TokenEvent};
 pub use attention::{AttentionMaps, LayerMap, PictureMap};
 pub use options::{AskOptions, DEFAULT_MAX_NEW_TOKENS, LIMIT_MAX_NEW_TOKENS, LIMIT_NUM_BEAMS};
 pub use pictures::{LIMIT_PICTURES, PictureInfo};
 pub use rank::{LIMIT_CANDIDATES, RankOptions, Ranked};
+pub use rehearsal::rehearse;
+pub use vision::VisionSession;
 
 use burn::tensor::Device;
 use web_time::Instant;
@@ -25,6 +29,7 @@ use crate::models::InstructBlip;
 use crate::prompt::{Filled, Prompt};
 use crate::text::Tokenizers;
 use pictures::Picture;
+use vision::VisionWork;
 
 /// The small files of a checkpoint, as bytes.
 #[derive(Clone, Debug, Default)]
@@ -41,6 +46,38 @@ pub struct ModelFiles {
     pub qformer_tokenizer: Option<Vec<u8>>,
 }
 
+/// [`ModelFiles`] understood: all of a model but its weights.
+#[derive(Debug)]
+pub struct Blueprint {
+    /// Sizes.
+    pub config: ModelConfig,
+    /// How pictures are prepared.
+    pub preprocessor: PreprocessorConfig,
+    /// How to answer where nothing else is said.
+    pub generation: GenerationConfig,
+    /// Texts to ids and back.
+    pub tokenizers: Tokenizers,
+}
+
+impl Blueprint {
+    /// Parses all of them.
+    ///
+    /// # Errors
+    /// A file is malformed, or does not fit the others.
+    pub fn parse(files: &ModelFiles) -> Result<Self> {
+        let config = ModelConfig::parse(&files.config)?;
+        let preprocessor = PreprocessorConfig::parse(&files.preprocessor)?;
+        preprocessor.check_fits(&config)?;
+        let generation = match &files.generation {
+            Some(bytes) => GenerationConfig::parse(bytes)?,
+            None => GenerationConfig::default(),
+        };
+        let tokenizers =
+            Tokenizers::new(&files.t5_tokenizer, files.qformer_tokenizer.as_deref(), &config)?;
+        Ok(Self { config, preprocessor, generation, tokenizers })
+    }
+}
+
 /// A loaded model, its processors, and the current pictures.
 #[derive(Debug)]
 pub struct Session {
@@ -51,8 +88,8 @@ pub struct Session {
     model: InstructBlip,
     device: Device,
     pictures: Vec<Picture>,
-    /// Milliseconds the current pictures took, until the first answer reports them.
-    vision_ms: Option<f64>,
+    /// What the vision tower did for the current pictures, until the first answer reports it.
+    unreported: Option<VisionWork>,
 }
 
 impl Session {
@@ -61,26 +98,7 @@ impl Session {
     /// # Errors
     /// A file is malformed, the tokenizers do not fit, or a tensor is missing or misshapen.
     pub fn new(files: &ModelFiles, mut weights: WeightStore) -> Result<Self> {
-        let config = ModelConfig::parse(&files.config)?;
-        let preprocessor = PreprocessorConfig::parse(&files.preprocessor)?;
-        preprocessor.check_fits(&config)?;
-        let generation = match &files.generation {
-            Some(bytes) => GenerationConfig::parse(bytes)?,
-            None => GenerationConfig::default(),
-        };
-        let tokenizers =
-            Tokenizers::new(&files.t5_tokenizer, files.qformer_tokenizer.as_deref(), &config)?;
-        let model = InstructBlip::load(&mut weights, &config)?;
-        Ok(Self {
-            device: weights.device().clone(),
-            config,
-            preprocessor,
-            generation,
-            tokenizers,
-            model,
-            pictures: Vec::new(),
-            vision_ms: None,
-        })
+        VisionSession::new(Blueprint::parse(files)?, &mut weights)?.join(&mut weights)
     }
 
     /// Opens a model folder on the disk, a shard set or a Hugging Face checkpoint; `progress`

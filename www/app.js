@@ -14,10 +14,12 @@ import { PicturePanel } from "./page/picture_panel.js";
 import { Settings } from "./page/settings.js";
 
 const POCKET = "./pocket/";
+/** Of a picture that the model cannot look at yet. */
+const WAITS = "The model will look at it as soon as that part of it has arrived.";
 /** A lost engine is rebuilt by itself, but not over and over. */
 const REBUILD_PAUSE_MS = 60_000;
 
-/** @type {Model | null} */
+/** The model, from when it begins to load. @type {Model | null} */
 let model = null;
 let modelUrl = POCKET;
 /** @type {AbortController | null} */
@@ -62,24 +64,21 @@ const composer = new Composer({ onAsk: (request) => void ask(request), onStop: (
 async function load(url) {
   loading?.abort();
   model?.free();
-  model = null;
   modelUrl = url;
   const control = (loading = new AbortController());
-  composer.allow("waiting");
+  const opened = (model = Model.open(url, {
+    signal: control.signal,
+    onProgress: (progress) => loading === control && modelPanel.progress(progress),
+  }));
   looked.hide();
   modelPanel.startLoading(url);
-  look(); // says that it waits
+  if (!answering) composer.allow("ready"); // a question waits for the model by itself
+  look();
   try {
-    const loaded = await Model.load(url, {
-      signal: control.signal,
-      onProgress: (progress) => loading === control && modelPanel.progress(progress),
-    });
-    if (loading !== control) return loaded.free(); // another model was chosen meanwhile
-    model = loaded;
-    void loaded.lost.then((error) => model === loaded && rebuild(error));
-    modelPanel.ready(loaded.info);
-    composer.allow("ready");
-    look();
+    const info = await opened.ready;
+    if (loading !== control) return; // another model was chosen meanwhile
+    void opened.lost.then((error) => model === opened && rebuild(error));
+    modelPanel.ready(info);
   } catch (error) {
     if (loading === control) loadFailed(plainError(error));
   } finally {
@@ -90,6 +89,9 @@ async function load(url) {
 /** @param {import("./engine/protocol.js").PlainError} error */
 function loadFailed(error) {
   loading = null;
+  model = null;
+  if (!answering) composer.allow("waiting");
+  if (pictures.length) picturePanel.note(WAITS);
   if (error.code === "device-lost") rebuild(error);
   else modelPanel.failed(error, true);
 }
@@ -101,7 +103,7 @@ function loadFailed(error) {
  */
 function rebuild(error) {
   model = null;
-  composer.allow("waiting");
+  if (!answering) composer.allow("waiting");
   const soon = performance.now() - rebuiltAt < REBUILD_PAUSE_MS;
   if (soon || error.code !== "device-lost") return modelPanel.failed(error, true);
   rebuiltAt = performance.now();
@@ -109,15 +111,19 @@ function rebuild(error) {
   modelPanel.lost(error);
 }
 
-/** Gives the picture to the model, if both are there. */
+/** Gives the pictures to the model, which looks at them as soon as it can. */
 function look() {
   lookingControl?.abort();
   looking = Promise.resolve(null);
   if (!pictures.length) return;
-  if (!model) return picturePanel.note("The model will look at it as soon as it is loaded.");
+  picturePanel.note(WAITS);
+  if (!model) return;
   const control = (lookingControl = new AbortController());
+  const several = pictures.length > 1;
+  void model.vision.then(() => {
+    if (lookingControl === control) picturePanel.note(several ? "Looking at the pictures …" : "Looking at the picture …");
+  });
   const work = model.setPicture(pictures, control.signal);
-  picturePanel.note(pictures.length > 1 ? "Looking at the pictures …" : "Looking at the picture …");
   looking = work.then(
     (info) => {
       if (lookingControl === control) picturePanel.looked(info);
@@ -133,7 +139,8 @@ function look() {
 
 /** @param {import("./page/composer.js").Request} request */
 async function ask(request) {
-  if (!model || answering) return;
+  const asked = model;
+  if (!asked || answering) return;
   const control = (answering = new AbortController());
   const { signal } = control;
   const turn = chat.turn(request, picturePanel.addresses);
@@ -142,14 +149,15 @@ async function ask(request) {
   const about = pictures;
   composer.clear();
   composer.allow("answering");
+  if (loading) turn.waitFor(asked.ready);
   try {
     const unseen = await Promise.race([looking, stopped(signal)]);
     if (unseen) return turn.fail(unseen);
     if (request.candidates) {
       const start = performance.now();
-      turn.ranked(await model.rank(prompt, request.candidates, { signal }), performance.now() - start);
+      turn.ranked(await asked.rank(prompt, request.candidates, { signal }), performance.now() - start);
     } else {
-      const answer = await model.ask(prompt, { ...settings.options(), signal, onToken: (token) => turn.add(token.text) });
+      const answer = await asked.ask(prompt, { ...settings.options(), signal, onToken: (token) => turn.add(token.text) });
       turn.finish(answer);
       if (about === pictures && request.talks) chat.remember(request.shown, answer.text);
     }

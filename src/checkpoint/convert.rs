@@ -297,18 +297,14 @@ pub(super) fn copy_small_files(root: &Path, output: &mut OutputFolder) -> Result
 fn with_quantization(config: &[u8], plan: &Plan<'_>, format: Format) -> Result<Vec<u8>> {
     let other = |(name, storage): (&&str, &Storage)| match storage {
         Storage::Matrix { format: other, .. } if *other != format => {
-            Some(((*name).to_owned(), Value::from(other.to_string())))
+            Some(((*name).to_owned(), *other))
         }
         _ => None,
     };
-    let exceptions: serde_json::Map<String, Value> =
-        plan.storage.iter().filter_map(other).collect();
+    let exceptions = plan.storage.iter().filter_map(other).collect();
+    let packed = QuantizationConfig { exceptions, ..QuantizationConfig::new(format) };
     edit_config(config, |config| {
-        let mut value =
-            serde_json::to_value(QuantizationConfig::new(format)).map_err(|e| json_error(&e))?;
-        if !exceptions.is_empty() {
-            value["exceptions"] = exceptions.into();
-        }
+        let value = serde_json::to_value(packed).map_err(|e| json_error(&e))?;
         config.insert("quantization_config".into(), value);
         Ok(())
     })

@@ -5,15 +5,16 @@
 
 use std::collections::HashMap;
 
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{DType, Device, Int, Tensor};
 
 use super::names::canonical;
 use super::safetensors::Dtype;
+use crate::config::QuantizationConfig;
 use crate::error::{Error, Result};
 use crate::kernels::launch::floats_from_words;
 use crate::kernels::matrix::words_from_bytes;
 use crate::kernels::{Matrix, embedding, words_tensor};
-use crate::quant::Format;
+use crate::quant::{Format, GROUP};
 
 /// The device's tensors by their name in the checkpoint.
 #[derive(Debug)]
@@ -21,7 +22,12 @@ pub struct WeightStore {
     device: Device,
     tensors: HashMap<String, Stored>,
     bytes: u64,
+    /// Set where the store makes up what it is asked for.
+    blank: Option<Formats>,
 }
+
+/// The formats of a checkpoint's matrices; f32 where it is not packed.
+type Formats = Option<QuantizationConfig>;
 
 #[derive(Debug)]
 struct Stored {
@@ -34,7 +40,14 @@ impl WeightStore {
     /// An empty store for `device`.
     #[must_use]
     pub fn new(device: &Device) -> Self {
-        Self { device: device.clone(), tensors: HashMap::new(), bytes: 0 }
+        Self { device: device.clone(), tensors: HashMap::new(), bytes: 0, blank: None }
+    }
+
+    /// A store that has whatever tensor it is asked for, in the format that `packed` says and
+    /// with no particular contents: for a model that is run for the pipelines it needs.
+    #[must_use]
+    pub fn blank(device: &Device, packed: Option<QuantizationConfig>) -> Self {
+        Self { blank: Some(packed), ..Self::new(device) }
     }
 
     /// The device the tensors are on.
@@ -95,6 +108,9 @@ impl WeightStore {
     /// It is missing or has another shape.
     pub fn matrix(&mut self, prefix: &str, n: usize, k: usize) -> Result<Matrix> {
         let name = format!("{prefix}.weight");
+        if let Some(formats) = &self.blank {
+            return Ok(blank_matrix(formats, &name, n, k, &self.device));
+        }
         let stored = self.take(&name)?;
         let misfit = |found: String| Error::TensorShape {
             name: name.clone(),
@@ -106,8 +122,8 @@ impl WeightStore {
                 let scales = self.take(&format!("{prefix}.scales"))?;
                 let format = Format::of_packed(&stored.shape, &scales.shape)
                     .filter(|_| scales.dtype == Dtype::F16)
-                    .filter(|_| scales.shape == [n, k / crate::quant::GROUP])
-                    .filter(|_| k.is_multiple_of(crate::quant::GROUP))
+                    .filter(|_| scales.shape == [n, k / GROUP])
+                    .filter(|_| k.is_multiple_of(GROUP))
                     .ok_or_else(|| {
                         misfit(format!(
                             "words {:?} with scales {} {:?}",
@@ -134,6 +150,9 @@ impl WeightStore {
     /// # Errors
     /// It is missing, packed, or has another shape.
     pub fn floats<const D: usize>(&mut self, name: &str, shape: [usize; D]) -> Result<Tensor<D>> {
+        if self.blank.is_some() {
+            return Ok(Tensor::empty(shape, &self.device));
+        }
         let stored = self.take(name)?;
         let significant = |sizes: &[usize]| -> Vec<usize> {
             sizes.iter().copied().skip_while(|size| *size == 1).collect()
@@ -179,4 +198,18 @@ impl WeightStore {
     fn take(&mut self, name: &str) -> Result<Stored> {
         self.tensors.remove(name).ok_or_else(|| Error::TensorMissing { name: name.into() })
     }
+}
+
+fn blank_matrix(formats: &Formats, name: &str, n: usize, k: usize, device: &Device) -> Matrix {
+    let added = name.ends_with("relative_attention_bias.weight"); // stays in f32, see `recipe`
+    let format = match formats {
+        Some(packed) if !added => packed.format_of(name).or_f16(k),
+        _ => Format::F32,
+    };
+    let words = |weights_a_word: usize| {
+        Tensor::empty([(n * k).div_ceil(weights_a_word)], (device, DType::U32))
+    };
+    let floats = if format == Format::F16 { 2 } else { 1 };
+    let scales = format.is_packed().then(|| words(2 * GROUP));
+    Matrix::new(format, n, k, words(format.weights_per_word().unwrap_or(floats)), scales)
 }

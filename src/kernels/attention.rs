@@ -1,15 +1,11 @@
-//! Scaled dot-product attention with an optional relative-position bias: `shaders/attention.wgsl`
-//! for single queries, as when decoding, and `shaders/attention_tiled.wgsl` for many.
+//! Scaled dot-product attention with an optional relative-position bias: `shaders/attention.wgsl`.
 
-use burn::tensor::{Int, Tensor};
+use burn::tensor::Tensor;
 
 use super::launch::{Arg, Host, Launch, Shader, Work};
 use crate::config::MAX_HEAD_WIDTH;
 
-/// Invocations of a workgroup with a single query.
-const WORKGROUP: u32 = 64;
-
-/// Queries of a workgroup of the tiled kernel, in groups of four.
+/// Queries of a workgroup, in groups of four.
 const TILE: u32 = 16;
 
 /// What attends to what. Rows may hold more than one of q, k and v; the offsets say where.
@@ -33,14 +29,14 @@ pub struct Attention<'a> {
     pub bias: Option<(&'a Tensor<2>, usize)>,
 }
 
-/// Which of the keys a query sees, where that is not simply all of them.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Reach<'a> {
+/// Which of the keys a query sees.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reach {
+    /// All of them.
+    #[default]
+    All,
     /// The last query sees all keys, and every earlier one a key less.
-    pub causal: bool,
-    /// `[batch, keys]`: the batch entry whose cache holds that key, for beams with a history in
-    /// other beams' rows.
-    pub lineage: Option<&'a Tensor<1, Int>>,
+    Causal,
 }
 
 /// `[batch, queries, heads * width]`. Beams may share keys: batch entry b reads `b % kv_batch`.
@@ -51,7 +47,7 @@ pub fn attention(spec: &Attention<'_>) -> Tensor<3> {
 
 /// As [`attention`], each query seeing its `reach` only.
 #[must_use]
-pub fn attention_within(spec: &Attention<'_>, reach: Reach<'_>) -> Tensor<3> {
+pub fn attention_within(spec: &Attention<'_>, reach: Reach) -> Tensor<3> {
     let [batch, queries, q_stride] = spec.q.dims();
     let (kv_batch, capacity, k_stride, v_stride) = match spec.kv {
         Some((k, v)) => (k.dims()[0], k.dims()[1], k.dims()[2], v.dims()[2]),
@@ -62,7 +58,6 @@ pub fn attention_within(spec: &Attention<'_>, reach: Reach<'_>) -> Tensor<3> {
         inputs.extend([Arg::from(k), Arg::from(v)]);
     }
     inputs.extend(spec.bias.map(|(bias, _)| Arg::from(bias)));
-    inputs.extend(reach.lineage.map(Arg::from));
     let center = spec.bias.map_or(0, |(_, center)| center);
     let [q_offset, k_offset, v_offset] = spec.offsets;
     let layout = Layout {
@@ -80,25 +75,20 @@ pub fn attention_within(spec: &Attention<'_>, reach: Reach<'_>) -> Tensor<3> {
         scale: spec.scale,
         packed: spec.kv.is_none(),
         bias: spec.bias.is_some(),
-        causal: reach.causal,
-        lineage: reach.lineage.is_some(),
+        causal: reach == Reach::Causal,
     };
     let output = batch * queries * spec.heads * spec.width;
-    let (kernel, tile) = if queries == 1 || layout.lineage {
-        (single(spec.width as u32, layout.flags()), 1)
-    } else {
-        (tiled(spec.width as u32, layout.flags()), TILE)
-    };
+    let width = spec.width as u32;
     Launch {
-        shader: kernel.shader,
+        shader: shader(width, layout.flags()),
         inputs,
         output,
         params: &layout.params(),
-        workgroup: kernel.workgroup,
-        grid: [spec.heads as u32, (queries as u32).div_ceil(tile), batch as u32],
+        workgroup: TILE / 4 * lanes(width),
+        grid: [spec.heads as u32, (queries as u32).div_ceil(TILE), batch as u32],
         work: Work {
             // q . k and the sum of v; half of it where a query sees what came before only.
-            flops: 4 * (output * spec.keys) as u64 / if reach.causal { 2 } else { 1 },
+            flops: 4 * (output * spec.keys) as u64 / if layout.causal { 2 } else { 1 },
             untouched: layout.untouched(),
             ..Work::default()
         },
@@ -124,7 +114,6 @@ struct Layout {
     packed: bool,
     bias: bool,
     causal: bool,
-    lineage: bool,
 }
 
 impl Layout {
@@ -132,7 +121,6 @@ impl Layout {
         let flags = [
             ("PACKED", self.packed),
             ("BIAS", self.bias),
-            ("LINEAGE", self.lineage),
             ("CAUSAL", self.causal),
             ("VECTORS", self.vectors()),
         ];
@@ -174,8 +162,7 @@ impl Layout {
     fn oracle(&self, host: &[Host]) -> Vec<f32> {
         let q = host[0].floats();
         let (k, v) = if self.packed { (q, q) } else { (host[1].floats(), host[2].floats()) };
-        let lineage = if self.lineage { host[host.len() - 1].words() } else { &[] };
-        let bias = host[host.len() - 1 - usize::from(self.lineage)].floats();
+        let bias = host[host.len() - 1].floats();
         let mut out = vec![0.0; self.batch * self.queries * self.heads * self.width];
         for b in 0..self.batch {
             for t in 0..self.queries {
@@ -185,10 +172,7 @@ impl Layout {
                         base * stride + offset + h * self.width
                     };
                     let query = &q[at(row, self.q)..][..self.width];
-                    let kv = |s: usize| {
-                        let entry = lineage.get(b * self.keys + s);
-                        entry.map_or(b % self.kv_batch, |entry| *entry as usize) * self.capacity + s
-                    };
+                    let kv = |s: usize| (b % self.kv_batch) * self.capacity + s;
                     let unseen = if self.causal { self.queries - 1 - t } else { 0 };
                     let scores: Vec<f64> = (0..self.keys - unseen)
                         .map(|s| {
@@ -225,36 +209,18 @@ impl Layout {
     }
 }
 
-struct Kernel {
-    shader: Shader,
-    workgroup: u32,
+/// Invocations of a group of four queries: one for every four columns of a head, and at least 16,
+/// since each also scores four keys.
+fn lanes(width: u32) -> u32 {
+    width.div_ceil(4).max(16)
 }
 
-/// One query a workgroup.
-fn single(width: u32, mut flags: Vec<&'static str>) -> Kernel {
-    flags.retain(|flag| *flag != "VECTORS");
-    Kernel {
-        shader: Shader {
-            name: "attention",
-            parts: vec![include_str!("../../shaders/attention.wgsl")],
-            constants: vec![("WIDTH", width), ("WORKGROUP", WORKGROUP)],
-            flags,
-        },
-        workgroup: WORKGROUP,
-    }
-}
-
-/// [`TILE`] queries a workgroup, a quarter of the invocations for every four of them.
-fn tiled(width: u32, flags: Vec<&'static str>) -> Kernel {
-    let lanes = width.div_ceil(4).max(16);
-    Kernel {
-        shader: Shader {
-            name: "attention_tiled",
-            parts: vec![include_str!("../../shaders/attention_tiled.wgsl")],
-            constants: vec![("WIDTH", width), ("LANES", lanes)],
-            flags,
-        },
-        workgroup: TILE / 4 * lanes,
+fn shader(width: u32, flags: Vec<&'static str>) -> Shader {
+    Shader {
+        name: "attention",
+        parts: vec![include_str!("../../shaders/attention.wgsl")],
+        constants: vec![("WIDTH", width), ("LANES", lanes(width))],
+        flags,
     }
 }
 
@@ -262,14 +228,7 @@ pub(super) fn variants() -> Vec<Shader> {
     [24, 64, 88, MAX_HEAD_WIDTH as u32]
         .into_iter()
         .flat_map(|width| {
-            let singles = [
-                vec![],
-                vec!["PACKED"],
-                vec!["BIAS"],
-                vec!["PACKED", "BIAS"],
-                vec!["BIAS", "LINEAGE"],
-            ];
-            let tiles = [
+            [
                 vec![],
                 vec!["VECTORS"],
                 vec!["PACKED"],
@@ -277,10 +236,8 @@ pub(super) fn variants() -> Vec<Shader> {
                 vec!["BIAS"],
                 vec!["PACKED", "BIAS", "VECTORS"],
                 vec!["BIAS", "CAUSAL", "VECTORS"],
-            ];
-            let singles = singles.map(|flags| single(width, flags));
-            singles.into_iter().chain(tiles.map(|flags| tiled(width, flags)))
+            ]
+            .map(|flags| shader(width, flags))
         })
-        .map(|kernel| kernel.shader)
         .collect()
 }

@@ -14,7 +14,7 @@
 //! a driver may put in memory.
 
 // The browser build has no CPU device, so only one kind of tensor is left to match.
-#![cfg_attr(target_family = "wasm", allow(irrefutable_let_patterns))]
+#![cfg_attr(target_family = "wasm", allow(irrefutable_let_patterns, unreachable_patterns))]
 
 use burn::backend::{BackendTensor, DispatchAutodiffContext, DispatchTensor, DispatchTensorKind};
 use burn::cubecl::CubeDim;
@@ -412,7 +412,6 @@ impl Launch<'_> {
 pub(super) fn cube_of(words: Tensor<1, Int>) -> Option<CubeTensor> {
     match words.into_dispatch().kind {
         DispatchTensorKind::Cube(tensor) => Some(cube(tensor)),
-        #[allow(unreachable_patterns, reason = "the browser build has no other kind")]
         _ => None,
     }
 }

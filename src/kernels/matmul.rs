@@ -2,6 +2,7 @@
 
 use super::launch::Shader;
 use super::linear::Plan;
+use crate::gpu;
 
 /// Invocations side by side in a workgroup, each with eight columns.
 const THREAD_COLUMNS: u32 = 8;
@@ -36,6 +37,8 @@ pub(super) fn plan([m, n, k]: [u32; 3]) -> Plan {
     let workgroups = u64::from(grid[0]) * u64::from(grid[1]);
     let slices = match ENOUGH / (workgroups * u64::from(threads)) {
         0..=1 => 1,
+        // A processor is busy with any number of invocations, and meetings are dear there.
+        _ if gpu::is_software() => 1,
         // 88 rows and their columns of w leave no room for more depth, and seldom need it.
         _ if k < SLICED_K || thread_rows == largest => 1,
         2..=3 => 2,

@@ -5,9 +5,9 @@ use burn::tensor::Tensor;
 use super::launch::{Arg, Host, Launch, Shader, Work, fold_grid};
 
 /// Invocations that share a row.
-const LANES: u32 = 16;
+const LANES: u32 = 32;
 /// Rows of a workgroup.
-const ROWS: u32 = 4;
+const ROWS: u32 = 2;
 
 /// `x / sqrt(mean(x^2) + epsilon) * weight` over rows of `[batch, rows, width]`
 /// (`T5LayerNorm` of the reference).

@@ -39,8 +39,21 @@ impl InstructBlip {
     /// # Errors
     /// A tensor is missing or its shape is not the one `config` implies.
     pub fn load(weights: &mut WeightStore, config: &ModelConfig) -> Result<Self> {
+        let vision_model = VisionModel::load(weights, &config.vision_config)?;
+        Self::with_vision(vision_model, weights, config)
+    }
+
+    /// As [`InstructBlip::load`] where the vision tower was there before the rest.
+    ///
+    /// # Errors
+    /// As [`InstructBlip::load`].
+    pub fn with_vision(
+        vision_model: VisionModel,
+        weights: &mut WeightStore,
+        config: &ModelConfig,
+    ) -> Result<Self> {
         Ok(Self {
-            vision_model: VisionModel::load(weights, &config.vision_config)?,
+            vision_model,
             qformer: QFormer::load(weights, config)?,
             language_projection: Linear::load(
                 weights,
@@ -51,6 +64,12 @@ impl InstructBlip {
             )?,
             language_model: T5::load(weights, &config.text_config)?,
         })
+    }
+
+    /// The vision tower, which needs no question.
+    #[must_use]
+    pub fn vision_model(&self) -> &VisionModel {
+        &self.vision_model
     }
 
     /// `pixel_values` `[3, image_size, image_size]` to features.

@@ -261,7 +261,7 @@ impl SubAttention {
         kv: (&Tensor<3>, &Tensor<3>),
         keys: usize,
         bias: Option<(&Tensor<2>, usize)>,
-        reach: Reach<'_>,
+        reach: Reach,
     ) -> Tensor<3> {
         let q = self.q.forward(y);
         let spec = Attention {

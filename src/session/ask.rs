@@ -83,6 +83,8 @@ pub struct Statistics {
     pub steps: usize,
     /// Time of the vision tower; 0 when it was cached.
     pub vision_ms: f64,
+    /// Kernels of the vision tower that ran for this answer; 0 when it was cached.
+    pub vision_dispatches: u64,
     /// Time of the Q-Former and projection.
     pub qformer_ms: f64,
     /// Time of the encoder.
@@ -158,9 +160,11 @@ impl Session {
     pub(super) async fn understand(&mut self, question: &str, pace: &Pace) -> Result<Understood> {
         self.require_picture()?;
         let encoded = self.tokenizers.encode(question)?;
+        let vision = self.unreported.take();
         let mut statistics = Statistics {
-            vision_cached: self.vision_ms.is_none(),
-            vision_ms: self.vision_ms.take().unwrap_or(0.0),
+            vision_cached: vision.is_none(),
+            vision_ms: vision.map_or(0.0, |work| work.milliseconds),
+            vision_dispatches: vision.map_or(0, |work| work.dispatches),
             ..Statistics::default()
         };
         let stage = Instant::now();

@@ -4,15 +4,19 @@
 //! a five-dimensional image): the Q-Former looks at each with the same instruction, and the
 //! language model reads the queries of all, in order, before the text.
 
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use web_time::Instant;
 
+use super::vision::VisionWork;
 use super::{Session, milliseconds};
+use crate::config::PreprocessorConfig;
 use crate::error::{Error, Result};
 use crate::image;
+use crate::meter;
 use crate::models::instructblip::PictureFeatures;
+use crate::models::vit::VisionModel;
 use crate::pace::Pace;
 use crate::readback;
 use crate::text::BertIds;
@@ -35,13 +39,75 @@ pub struct PictureInfo {
     pub vision_ms: f64,
 }
 
-/// A current picture: its features stay on the device.
+/// A picture that the vision tower has seen; its features stay on the device.
 #[derive(Clone, Debug)]
-pub(super) struct Picture {
-    pub(super) features: PictureFeatures,
+pub(super) struct Seen {
+    /// `vision_last_hidden_state`, `[1, tokens, hidden]`.
+    vision: Tensor<3>,
     /// Tells whether the same file is given again.
     digest: [u8; 32],
     size: (u32, u32),
+}
+
+/// A current picture, with what the Q-Former keeps of it.
+#[derive(Clone, Debug)]
+pub(super) struct Picture {
+    pub(super) seen: Seen,
+    pub(super) features: PictureFeatures,
+}
+
+/// What [`see`] found.
+pub(super) struct Looked {
+    pub(super) seen: Vec<Seen>,
+    pub(super) infos: Vec<PictureInfo>,
+    /// `None` where all pictures were known.
+    pub(super) work: Option<VisionWork>,
+}
+
+/// Decodes pictures and runs the vision tower over those that are not among `known`.
+pub(super) async fn see(
+    model: &VisionModel,
+    preprocessor: &PreprocessorConfig,
+    device: &Device,
+    files: &[impl AsRef<[u8]>],
+    known: &[&Seen],
+    pace: &Pace,
+) -> Result<Looked> {
+    if files.is_empty() || files.len() > LIMIT_PICTURES {
+        return Err(Error::OptionInvalid {
+            option: "pictures".into(),
+            reason: format!("{} is not between 1 and {LIMIT_PICTURES}", files.len()),
+        });
+    }
+    let mut seen: Vec<Seen> = Vec::with_capacity(files.len());
+    let mut infos = Vec::with_capacity(files.len());
+    let mut dispatches = 0;
+    for bytes in files.iter().map(AsRef::as_ref) {
+        let digest = Sha256::digest(bytes).into();
+        let same = known.iter().copied().chain(&seen).find(|seen| seen.digest == digest);
+        if let Some(known) = same.cloned() {
+            let (width, height) = known.size;
+            infos.push(PictureInfo { width, height, preprocess_ms: 0.0, vision_ms: 0.0 });
+            seen.push(known);
+            continue;
+        }
+        let start = Instant::now();
+        let rgb = image::decode(bytes)?;
+        let pixels = image::preprocess(&rgb, preprocessor);
+        let preprocess_ms = milliseconds(start);
+        let start = Instant::now();
+        let (vision, counts) = meter::during(model.forward(&pixels.data, device, pace)).await;
+        let vision = vision?;
+        dispatches += counts.dispatches;
+        readback::finished(&vision).await?;
+        let vision_ms = milliseconds(start);
+        let (width, height) = rgb.dimensions();
+        infos.push(PictureInfo { width, height, preprocess_ms, vision_ms });
+        seen.push(Seen { vision, digest, size: (width, height) });
+    }
+    let milliseconds: f64 = infos.iter().map(|info| info.vision_ms).sum();
+    let work = (milliseconds > 0.0).then_some(VisionWork { milliseconds, dispatches });
+    Ok(Looked { seen, infos, work })
 }
 
 impl Session {
@@ -65,51 +131,26 @@ impl Session {
         files: &[impl AsRef<[u8]>],
         pace: &Pace,
     ) -> Result<Vec<PictureInfo>> {
-        if files.is_empty() || files.len() > LIMIT_PICTURES {
-            return Err(Error::OptionInvalid {
-                option: "pictures".into(),
-                reason: format!("{} is not between 1 and {LIMIT_PICTURES}", files.len()),
-            });
-        }
-        let mut pictures = Vec::with_capacity(files.len());
-        let mut infos = Vec::with_capacity(files.len());
-        for file in files {
-            let (picture, info) = self.picture(file.as_ref(), &pictures, pace).await?;
-            pictures.push(picture);
-            infos.push(info);
-        }
-        self.pictures = pictures;
-        let vision_ms: f64 = infos.iter().map(|info| info.vision_ms).sum();
-        if vision_ms > 0.0 {
-            self.vision_ms = Some(vision_ms);
-        }
-        Ok(infos)
+        let known: Vec<&Seen> = self.pictures.iter().map(|picture| &picture.seen).collect();
+        let vision = self.model.vision_model();
+        let looked = see(vision, &self.preprocessor, &self.device, files, &known, pace).await?;
+        self.pictures = self.remember(looked.seen, pace).await?;
+        self.unreported = looked.work.or(self.unreported);
+        Ok(looked.infos)
     }
 
-    /// One picture: known, or seen anew.
-    async fn picture(
-        &self,
-        bytes: &[u8],
-        earlier: &[Picture],
-        pace: &Pace,
-    ) -> Result<(Picture, PictureInfo)> {
-        let digest = Sha256::digest(bytes).into();
-        if let Some(known) = self.pictures.iter().chain(earlier).find(|p| p.digest == digest) {
-            let (width, height) = known.size;
-            let info = PictureInfo { width, height, preprocess_ms: 0.0, vision_ms: 0.0 };
-            return Ok((known.clone(), info));
+    /// Adds to pictures what the Q-Former keeps of them.
+    pub(super) async fn remember(&self, seen: Vec<Seen>, pace: &Pace) -> Result<Vec<Picture>> {
+        let mut pictures: Vec<Picture> = Vec::with_capacity(seen.len());
+        for seen in seen {
+            let mut known = self.pictures.iter().chain(&pictures);
+            let features = match known.find(|picture| picture.seen.digest == seen.digest) {
+                Some(known) => known.features.clone(),
+                None => self.model.features(seen.vision.clone(), pace).await?,
+            };
+            pictures.push(Picture { seen, features });
         }
-        let start = Instant::now();
-        let rgb = image::decode(bytes)?;
-        let pixels = image::preprocess(&rgb, &self.preprocessor);
-        let preprocess_ms = milliseconds(start);
-        let start = Instant::now();
-        let features = self.model.see(&pixels.data, &self.device, pace).await?;
-        readback::finished(&features.vision).await?;
-        let vision_ms = milliseconds(start);
-        let (width, height) = rgb.dimensions();
-        let info = PictureInfo { width, height, preprocess_ms, vision_ms };
-        Ok((Picture { features, digest, size: (width, height) }, info))
+        Ok(pictures)
     }
 
     /// # Errors

@@ -2,8 +2,9 @@
 
 use std::cell::RefCell;
 use std::future::Future;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 
 use burn::tensor::Device;
 use js_sys::{Function, Promise, Reflect};
@@ -89,34 +90,84 @@ pub fn buffer_limits() -> Option<BufferLimits> {
 
 /// Runs `work` under error scopes: an allocation or a pipeline that the GPU refused makes it
 /// fail, though the calls themselves returned. Errors reach the scopes in the order of the calls.
+/// Only one such work may go on at a time; others beside it are [`guarded_steps`].
 ///
 /// # Errors
 /// Those of `work`; [`Error::OutOfMemory`] or [`Error::Gpu`] where the GPU refused something.
 pub async fn guarded<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
-    const FILTERS: [wgpu::ErrorFilter; 3] = [
-        wgpu::ErrorFilter::Validation,
-        wgpu::ErrorFilter::Internal,
-        wgpu::ErrorFilter::OutOfMemory,
-    ];
     let Some(device) = STATE.with_borrow(|state| state.raw.clone()) else {
         return work.await;
     };
-    let [validation, internal, memory] = FILTERS.map(|filter| device.push_error_scope(filter));
+    let scopes = Scopes::push(&device);
     let done = work.await;
-    // Scopes are a stack: the last one in is the first one out.
-    let (memory, internal, validation) = (memory.pop(), internal.pop(), validation.pop());
-    for refused in [memory.await, internal.await, validation.await] {
-        match refused {
-            Some(wgpu::Error::OutOfMemory { .. }) => {
-                let advice =
-                    "Close other tabs and programs that use the GPU, or choose a smaller model.";
-                return Err(Error::OutOfMemory { advice: advice.into() });
-            }
-            Some(error) => return Err(Error::Gpu { reason: error.to_string() }),
-            None => {}
-        }
+    scopes.pop().await?;
+    done
+}
+
+/// As [`guarded`] for work that goes on beside other work. Scopes are a stack, so these are open
+/// only while `work` makes a step, never while it waits.
+///
+/// # Errors
+/// As [`guarded`].
+pub async fn guarded_steps<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    let Some(device) = STATE.with_borrow(|state| state.raw.clone()) else {
+        return work.await;
+    };
+    let mut work = pin!(work);
+    let mut verdicts: Vec<Pin<Box<dyn Future<Output = Result<()>>>>> = Vec::new();
+    let mut refused = Ok(());
+    let done = std::future::poll_fn(|context| {
+        let scopes = Scopes::push(&device);
+        let polled = work.as_mut().poll(context);
+        verdicts.push(Box::pin(scopes.pop()));
+        // Those that are there make room; nobody needs to be woken for one.
+        verdicts.retain_mut(|verdict| {
+            let Poll::Ready(verdict) =
+                verdict.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+            else {
+                return true;
+            };
+            refused = std::mem::replace(&mut refused, Ok(())).and(verdict);
+            false
+        });
+        polled
+    })
+    .await;
+    refused?;
+    for verdict in verdicts {
+        verdict.await?;
     }
     done
+}
+
+/// One open scope for each kind of error.
+struct Scopes([wgpu::ErrorScopeGuard; 3]);
+
+impl Scopes {
+    fn push(device: &wgpu::Device) -> Self {
+        use wgpu::ErrorFilter::{Internal, OutOfMemory, Validation};
+        Self([Validation, Internal, OutOfMemory].map(|filter| device.push_error_scope(filter)))
+    }
+
+    /// Closes them now; the future tells what they caught.
+    fn pop(self) -> impl Future<Output = Result<()>> + use<> {
+        let [validation, internal, memory] = self.0;
+        // Scopes are a stack: the last one in is the first one out.
+        let (memory, internal, validation) = (memory.pop(), internal.pop(), validation.pop());
+        async {
+            for refused in [memory.await, internal.await, validation.await] {
+                match refused {
+                    Some(wgpu::Error::OutOfMemory { .. }) => {
+                        let advice = "Close other tabs and programs that use the GPU, or choose a smaller model.";
+                        return Err(Error::OutOfMemory { advice: advice.into() });
+                    }
+                    Some(error) => return Err(Error::Gpu { reason: error.to_string() }),
+                    None => {}
+                }
+            }
+            Ok(())
+        }
+    }
 }
 
 /// Allocates this many bytes and gives them back: WebGPU tells no other way whether they are
@@ -129,7 +180,7 @@ pub async fn try_allocation(bytes: u64) -> Result<()> {
     let Some(device) = STATE.with_borrow(|state| state.raw.clone()) else {
         return Ok(());
     };
-    guarded(async {
+    guarded_steps(async {
         let piece = |at: u64| {
             device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some("trial"),

@@ -14,6 +14,8 @@ extern "C" {
     pub type LoadOptions;
     #[wasm_bindgen(method, getter, js_name = onProgress)]
     pub fn on_progress(this: &LoadOptions) -> Option<Function>;
+    #[wasm_bindgen(method, getter, js_name = onVision)]
+    pub fn on_vision(this: &LoadOptions) -> Option<Function>;
     #[wasm_bindgen(method, getter)]
     pub fn signal(this: &LoadOptions) -> Option<web_sys::AbortSignal>;
     #[wasm_bindgen(method, getter)]
@@ -74,6 +76,8 @@ export interface Progress {
 }
 export interface LoadOptions {
   onProgress?: (progress: Progress) => void;
+  /** The vision tower is there: pictures can be set. */
+  onVision?: () => void;
   signal?: AbortSignal;
   store?: Store;
   stallTimeout?: number;

@@ -1,11 +1,18 @@
 //! Streams a shard set into GPU buffers.
 //!
-//! In: the address of a folder. Out: a [`Session`] with every weight on the GPU.
+//! In: the address of a folder. Out: a [`Stage`] that grows: first what looks at pictures, as soon
+//! as the vision tower's shards are there, in the end a [`Session`] with every weight on the GPU.
+//! Meanwhile a rehearsal has the pipelines compiled.
+//!
 //! [`LANES`] shards are fetched at a time, their bytes outside wasm memory; each is verified, then
 //! passes through one reused buffer to the GPU, so that wasm memory holds one shard, not a model.
 
 use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
 
+use burn::tensor::Device;
 use js_sys::{Function, Uint8Array};
 use serde::Serialize;
 use wasm_bindgen::prelude::*;
@@ -14,18 +21,20 @@ use web_sys::AbortSignal;
 
 use crate::checkpoint::store::WeightStore;
 use crate::checkpoint::{Dtype, Header, ShardInfo};
+use crate::config::{GenerationConfig, ModelConfig};
 use crate::error::{Error, Result};
 use crate::fit::Needs;
+use crate::pace::Pace;
 use crate::quant::GROUP;
-use crate::session::Session;
+use crate::session::{Blueprint, Session, VisionSession, rehearse};
 
 use super::cancel::Cancel;
 use super::fetch::{self, Body, Fetcher};
-use super::manifest::{Manifest, record_of, shards_of, small_files};
+use super::manifest::{self, Shard, record_of, shards_of, small_files};
 use super::progress::{Meter, Phase};
+use super::slot::Slot;
 use super::store::{JsStore, Store};
 use super::together::all;
-use super::turn::Turn;
 use super::{gpu, js};
 
 /// Shards in flight.
@@ -39,10 +48,24 @@ pub struct Request {
     pub signal: Option<AbortSignal>,
     /// Told of progress.
     pub on_progress: Option<Function>,
+    /// Called when the vision tower is there.
+    pub on_vision: Option<Function>,
     /// The browser's storage; absent where it is denied or not wanted.
     pub store: Option<JsStore>,
     /// Milliseconds of silence after which a server is asked again.
     pub stall_timeout_ms: Option<f64>,
+}
+
+/// A model as far as it has arrived.
+#[derive(Debug, Default)]
+pub enum Stage {
+    /// Nothing of use yet.
+    #[default]
+    Loading,
+    /// Pictures can be looked at.
+    Vision(Box<VisionSession>),
+    /// All of it.
+    Whole(Box<Session>),
 }
 
 /// What was loaded.
@@ -58,13 +81,14 @@ pub struct Info {
     pub bytes: f64,
 }
 
-/// Loads a model. What can be checked is checked before gigabytes are fetched, not after.
+/// Loads a model into `stage`. What can be checked is checked before gigabytes are fetched, not after.
 ///
 /// # Errors
 /// No GPU, a model that does not fit it, a file that cannot be fetched or is malformed, a shard
 /// that stays damaged, a tensor that does not fit, or the visitor cancelled.
-pub async fn load(request: Request) -> Result<(Session, Info)> {
+pub async fn load(request: Request, stage: Rc<Slot<Stage>>) -> Result<Info> {
     let cancel = Cancel::new(request.signal)?;
+    let signal = cancel.signal();
     cancel.check()?;
     let device = gpu::open().await?;
     let meter = Meter::new(request.on_progress);
@@ -79,22 +103,23 @@ pub async fn load(request: Request) -> Result<(Session, Info)> {
     };
     let store = Store::new(request.store);
     let small = small_files(&base, &store, &mut how).await?;
-    let Manifest { config, files, index } = Manifest::parse(&base, &small)?;
+    let (blueprint, index) = manifest::parse(&base, &small)?;
     let shards = shards_of(&index)?;
-    let needs = Needs::of(&config, &index);
+    let needs = Needs::of(&blueprint.config, &index);
     if let Some(limits) = gpu::buffer_limits() {
         needs.check(limits)?;
     }
     gpu::try_allocation(needs.weights).await.map_err(|error| in_words(&needs, error))?;
     meter.expect(needs.weights);
 
-    let record = record_of(&base, &config, &small, &shards);
+    let record = record_of(&base, &blueprint.config, &small, &shards);
     if let Some(warning) = store.begin(&record).await {
         meter.warn(warning);
     }
     for (blob, bytes) in record.files.iter().zip(small.iter().flatten()) {
         store.put(&blob.sha256, &Uint8Array::from(bytes.as_slice())).await;
     }
+    let (config, generation) = (blueprint.config.clone(), blueprint.generation.clone());
     let work = Work {
         base: &base,
         shards: &shards,
@@ -102,15 +127,20 @@ pub async fn load(request: Request) -> Result<(Session, Info)> {
         how: &how,
         meter: &meter,
         store: &store,
-        turn: Turn::default(),
+        staging: Rc::default(),
         sink: RefCell::new(Sink {
-            store: WeightStore::new(&device),
-            staging: Vec::new(),
+            weights: WeightStore::new(&device),
             parameters: 0,
+            vision: Some(blueprint),
+            missing: shards.iter().filter(|shard| shard.vision).count(),
         }),
+        stage,
+        on_vision: request.on_vision,
     };
-    all((0..LANES).map(|_| work.lane())).await.map_err(|error| in_words(&needs, error))?;
-    let Sink { store: weights, parameters, .. } = work.sink.into_inner();
+    let pace = Pace::new(move || signal.aborted());
+    let mut tasks: Vec<Task<'_>> = (0..LANES).map(|_| work.boxed_lane()).collect();
+    tasks.push(rehearsal(&config, &generation, &device, &pace));
+    all(tasks.into_iter()).await.map_err(|error| in_words(&needs, error))?;
     if let Some(warning) = store.finish(&record).await {
         meter.warn(warning);
     }
@@ -118,18 +148,44 @@ pub async fn load(request: Request) -> Result<(Session, Info)> {
     meter.enter(Phase::Pipelines);
     js::sleep(0.0).await; // lets the page show it: the next line takes a while
     cancel.check()?;
-    let session = gpu::guarded(async { Session::new(&files, weights) })
-        .await
-        .map_err(|error| in_words(&needs, error))?;
+    let Work { sink, stage, .. } = work;
+    let mut sink = sink.into_inner();
+    let mut stage = stage.take().await; // a picture that is being looked at comes first
+    let vision = match std::mem::take(&mut *stage) {
+        Stage::Vision(vision) => *vision,
+        _ => sink.vision()?, // the index names no shard of it
+    };
+    let session = whole(vision, &mut sink.weights, &pace).await;
+    *stage = Stage::Whole(Box::new(session.map_err(|error| in_words(&needs, error))?));
     cancel.check()?;
     meter.enter(Phase::Ready);
-    let info = Info {
+    Ok(Info {
         name: record.name,
         format: record.format,
-        parameters: parameters as f64,
+        parameters: sink.parameters as f64,
         bytes: needs.weights as f64,
-    };
-    Ok((session, info))
+    })
+}
+
+/// Work of its own size: a future that holds others would grow with them, and be moved over the
+/// stack, of which wasm has little.
+type Task<'a, T = ()> = Pin<Box<dyn Future<Output = Result<T>> + 'a>>;
+
+fn rehearsal<'a>(
+    config: &'a ModelConfig,
+    generation: &'a GenerationConfig,
+    device: &'a Device,
+    pace: &'a Pace,
+) -> Task<'a> {
+    Box::pin(gpu::guarded_steps(rehearse(config, generation, device, pace)))
+}
+
+fn whole<'a>(
+    vision: VisionSession,
+    weights: &'a mut WeightStore,
+    pace: &'a Pace,
+) -> Task<'a, Session> {
+    Box::pin(gpu::guarded_steps(vision.complete(weights, pace)))
 }
 
 /// Says what the model needs where the GPU ran out of memory.
@@ -153,31 +209,51 @@ fn folder_url(url: &str) -> Result<String> {
 /// The shards on their way.
 struct Work<'a> {
     base: &'a str,
-    shards: &'a [(String, ShardInfo)],
+    shards: &'a [Shard],
     next: Cell<usize>,
     how: &'a Fetcher<'a>,
     meter: &'a Meter,
     store: &'a Store,
-    /// Only one shard is in wasm memory at a time.
-    turn: Turn,
+    /// The way to the GPU: wasm memory holds one shard at a time.
+    staging: Rc<Slot<Vec<u8>>>,
     sink: RefCell<Sink>,
+    stage: Rc<Slot<Stage>>,
+    on_vision: Option<Function>,
 }
 
 impl Work<'_> {
+    fn boxed_lane(&self) -> Task<'_> {
+        Box::pin(self.lane())
+    }
+
     /// Takes one shard after the other until none is left.
     async fn lane(&self) -> Result<()> {
-        while let Some((file, info)) = self.shards.get(self.next.get()) {
+        while let Some(shard) = self.shards.get(self.next.get()) {
             self.next.set(self.next.get() + 1);
-            let bytes = self.shard(file, info).await?;
-            let _turn = self.turn.take().await;
+            let bytes = self.shard(&shard.file, &shard.info).await?;
+            let mut staging = self.staging.take().await;
             self.how.cancel.check()?;
-            gpu::guarded(async {
-                self.sink.borrow_mut().take(file, &bytes)?;
+            gpu::guarded_steps(async {
+                self.sink.borrow_mut().take(shard, &bytes, &mut staging)?;
                 js::release(&bytes);
                 gpu::drain().await
             })
             .await?;
-            self.meter.uploaded(info.bytes);
+            self.meter.uploaded(shard.info.bytes);
+            if shard.vision && self.sink.borrow().missing == 0 {
+                self.open_vision().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the vision tower, all of whose shards are there.
+    async fn open_vision(&self) -> Result<()> {
+        let vision = gpu::guarded_steps(async { self.sink.borrow_mut().vision() }).await?;
+        *self.stage.take().await = Stage::Vision(Box::new(vision));
+        if let Some(listener) = &self.on_vision {
+            // What the listener throws is the caller's affair.
+            let _ = listener.call0(&JsValue::NULL);
         }
         Ok(())
     }
@@ -236,22 +312,25 @@ async fn verify(bytes: &Uint8Array, info: &ShardInfo) -> Result<(), String> {
     Err("its SHA-256 is not the one in the index".into())
 }
 
-/// Where shards end: the store on the GPU, through one buffer.
+/// Where shards end: the store on the GPU.
 struct Sink {
-    store: WeightStore,
-    staging: Vec<u8>,
+    weights: WeightStore,
     parameters: u64,
+    /// Shards that the vision tower waits for.
+    missing: usize,
+    /// What it is made with.
+    vision: Option<Blueprint>,
 }
 
 impl Sink {
-    fn take(&mut self, file: &str, bytes: &Uint8Array) -> Result<()> {
-        self.staging.resize(bytes.length() as usize, 0);
-        bytes.copy_to(&mut self.staging);
-        let header = Header::parse(file, &self.staging, self.staging.len() as u64)?;
-        let data = self.staging.get(header.data_start..).unwrap_or_default();
+    fn take(&mut self, shard: &Shard, bytes: &Uint8Array, staging: &mut Vec<u8>) -> Result<()> {
+        staging.resize(bytes.length() as usize, 0);
+        bytes.copy_to(staging);
+        let header = Header::parse(&shard.file, staging, staging.len() as u64)?;
+        let data = staging.get(header.data_start..).unwrap_or_default();
         for tensor in header.real_tensors() {
             let bytes = data.get(tensor.range.clone()).unwrap_or_default();
-            self.store.insert(&tensor.name, tensor.dtype, &tensor.shape, bytes)?;
+            self.weights.insert(&tensor.name, tensor.dtype, &tensor.shape, bytes)?;
             let count = tensor.shape.iter().product::<usize>() as u64;
             self.parameters += match tensor.dtype {
                 Dtype::U32 => 0, // a packed matrix is counted by its scales
@@ -259,6 +338,14 @@ impl Sink {
                 _ => count,
             };
         }
+        self.missing -= usize::from(shard.vision);
         Ok(())
+    }
+
+    fn vision(&mut self) -> Result<VisionSession> {
+        let blueprint = self.vision.take();
+        let blueprint =
+            blueprint.ok_or_else(|| Error::Internal { reason: "a second vision tower".into() })?;
+        VisionSession::new(blueprint, &mut self.weights)
     }
 }

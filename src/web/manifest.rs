@@ -2,13 +2,14 @@
 //! before the first shard is asked for.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 
 use crate::checkpoint::index::INDEX_FILE as INDEX;
+use crate::checkpoint::names::Part;
 use crate::checkpoint::{Index, ShardInfo};
-use crate::config::{GenerationConfig, ModelConfig, PreprocessorConfig};
+use crate::config::ModelConfig;
 use crate::error::{Error, Result};
-use crate::session::ModelFiles;
-use crate::text::Tokenizers;
+use crate::session::{Blueprint, ModelFiles};
 
 use super::fetch::{self, Fetcher};
 use super::store::{Blob, Record, Store};
@@ -80,48 +81,30 @@ async fn stored_small(record: &Record, store: &Store) -> Option<Vec<Option<Vec<u
     Some(found)
 }
 
-/// The small files, understood.
-pub struct Manifest {
-    /// `config.json`.
-    pub config: ModelConfig,
-    /// The files as the session takes them.
-    pub files: ModelFiles,
-    /// The index.
-    pub index: Index,
-}
-
-impl Manifest {
-    /// Parses all of them, so that a malformed one is noticed now.
-    ///
-    /// # Errors
-    /// One is missing or malformed, or does not fit the others.
-    pub fn parse(base: &str, small: &[Option<Vec<u8>>]) -> Result<Self> {
-        for (name, file) in SMALL.iter().zip(small).take(REQUIRED) {
-            if file.is_none() {
-                return Err(fetch::missing(&format!("{base}{name}")));
-            }
+/// Parses the small files, so that a malformed one is noticed now.
+///
+/// # Errors
+/// One is missing or malformed, or does not fit the others.
+pub fn parse(base: &str, small: &[Option<Vec<u8>>]) -> Result<(Blueprint, Index)> {
+    for (name, file) in SMALL.iter().zip(small).take(REQUIRED) {
+        if file.is_none() {
+            return Err(fetch::missing(&format!("{base}{name}")));
         }
-        let file = |name: &str| {
-            let place = SMALL.iter().position(|known| *known == name);
-            place.and_then(|place| small.get(place)).cloned().flatten()
-        };
-        let required = |name: &str| file(name).unwrap_or_default();
-        let index = Index::parse(&required(INDEX))?;
-        let files = ModelFiles {
-            config: required("config.json"),
-            preprocessor: required("preprocessor_config.json"),
-            generation: file("generation_config.json"),
-            t5_tokenizer: required("tokenizer.json"),
-            qformer_tokenizer: file("qformer_tokenizer/tokenizer.json"),
-        };
-        let config = ModelConfig::parse(&files.config)?;
-        PreprocessorConfig::parse(&files.preprocessor)?.check_fits(&config)?;
-        if let Some(generation) = &files.generation {
-            GenerationConfig::parse(generation)?;
-        }
-        Tokenizers::new(&files.t5_tokenizer, files.qformer_tokenizer.as_deref(), &config)?;
-        Ok(Self { config, files, index })
     }
+    let file = |name: &str| {
+        let place = SMALL.iter().position(|known| *known == name);
+        place.and_then(|place| small.get(place)).cloned().flatten()
+    };
+    let required = |name: &str| file(name).unwrap_or_default();
+    let index = Index::parse(&required(INDEX))?;
+    let blueprint = Blueprint::parse(&ModelFiles {
+        config: required("config.json"),
+        preprocessor: required("preprocessor_config.json"),
+        generation: file("generation_config.json"),
+        t5_tokenizer: required("tokenizer.json"),
+        qformer_tokenizer: file("qformer_tokenizer/tokenizer.json"),
+    })?;
+    Ok((blueprint, index))
 }
 
 /// The store's record of a model.
@@ -129,7 +112,7 @@ pub fn record_of(
     base: &str,
     config: &ModelConfig,
     small: &[Option<Vec<u8>>],
-    shards: &[(String, ShardInfo)],
+    shards: &[Shard],
 ) -> Record {
     let files = SMALL.iter().zip(small);
     let format = config.quantization_config.as_ref();
@@ -140,8 +123,8 @@ pub fn record_of(
         files: files.filter_map(|(name, file)| Some(Blob::of(name, file.as_ref()?))).collect(),
         shards: shards
             .iter()
-            .map(|(name, info)| Blob {
-                name: name.clone(),
+            .map(|Shard { file, info, .. }| Blob {
+                name: file.clone(),
                 bytes: info.bytes as u32, // at most MAX_SHARD_BYTES
                 sha256: info.sha256.clone(),
             })
@@ -149,20 +132,43 @@ pub fn record_of(
     }
 }
 
-/// The index's shards with their lengths and hashes, which a plain checkpoint does not have.
+/// A shard to fetch.
+pub struct Shard {
+    /// Its file.
+    pub file: String,
+    /// What the index promises about it.
+    pub info: ShardInfo,
+    /// Whether the vision tower needs it.
+    pub vision: bool,
+}
+
+/// The index's shards, those that the vision tower needs first. A plain checkpoint's index lacks
+/// the lengths and hashes.
 ///
 /// # Errors
 /// There are none, or one is empty or too long.
-pub fn shards_of(index: &Index) -> Result<Vec<(String, ShardInfo)>> {
+pub fn shards_of(index: &Index) -> Result<Vec<Shard>> {
     let invalid = |reason: String| Error::IndexInvalid { file: INDEX.into(), reason };
+    let names = index.weight_map.iter();
+    let vision: HashSet<&String> = names
+        .filter(|(tensor, _)| Part::of(tensor) == Part::Vision)
+        .map(|(_, file)| file)
+        .collect();
     let shards = index.shards.iter();
-    let shards: Vec<_> = shards.map(|(file, info)| (file.clone(), info.clone())).collect();
+    let mut shards: Vec<Shard> = shards
+        .map(|(file, info)| Shard {
+            file: file.clone(),
+            info: info.clone(),
+            vision: vision.contains(file),
+        })
+        .collect();
+    shards.sort_by_key(|shard| !shard.vision);
     if shards.is_empty() {
         return Err(invalid(
             "it has no lengths and hashes of its shards. Convert the checkpoint with `instructblip convert` first".into(),
         ));
     }
-    for (file, info) in &shards {
+    for Shard { file, info, .. } in &shards {
         if info.bytes == 0 || info.bytes > MAX_SHARD_BYTES {
             return Err(invalid(format!(
                 "{file} has {} bytes; a shard has 1 to {MAX_SHARD_BYTES}",

@@ -1,14 +1,14 @@
 //! The JavaScript surface: a class `Model` whose methods return promises.
 //!
 //! Everything runs in the worker that instantiated the module. Every rejection is an `Error` with
-//! `name` `"InstructBlipError"`, the `code` of [`Error::code`] and its sentence. One call runs at
-//! a time; the worker in `www/engine/worker.js` queues them.
+//! `name` `"InstructBlipError"`, the `code` of [`Error::code`] and its sentence. Calls wait for each
+//! other; only loading goes on beside them.
 //!
 //! - [`loader`]: address → verified shards → GPU buffers → session
 //! - [`manifest`]: the small files, checked before the large ones are fetched
-//! - [`fetch`], [`store`], [`cancel`], [`progress`], [`turn`], [`together`]: what the loader needs
+//! - [`fetch`], [`store`], [`cancel`], [`progress`], [`slot`], [`together`]: what the loader needs
 //! - [`gpu`]: the device, and its loss
-//! - [`js`], [`panic`]: values and failures across the border
+//! - [`js`], [`panic`], [`mod@start`]: values, failures and the beginning at the border
 
 mod cancel;
 mod fetch;
@@ -18,11 +18,11 @@ mod loader;
 mod manifest;
 mod panic;
 mod progress;
+mod slot;
+mod start;
 mod store;
 mod together;
-mod turn;
 
-use std::cell::RefCell;
 use std::future::Future;
 use std::ops::ControlFlow;
 use std::rc::Rc;
@@ -36,44 +36,48 @@ use crate::bench::{BenchOptions, Machine, bench};
 use crate::error::{Error, Result};
 use crate::pace::Pace;
 use crate::prompt::Prompt;
-use crate::session::{AskOptions, RankOptions, Session};
+use crate::session::{AskOptions, PictureInfo, RankOptions, Session};
 use crate::verify::{Golden, VerifyOptions, verify};
 
-/// A loaded model.
+use loader::Stage;
+use slot::Slot;
+
+/// A model that is being loaded, or is loaded.
 #[wasm_bindgen]
 #[derive(Debug)]
 pub struct Model {
-    slot: Rc<RefCell<Option<Session>>>,
-    info: loader::Info,
+    stage: Rc<Slot<Stage>>,
+    ready: Promise,
 }
 
 #[wasm_bindgen]
 impl Model {
-    /// Fetches the shard set in the folder `url` and prepares it on the GPU: `Promise<Model>`.
-    #[wasm_bindgen(unchecked_return_type = "Promise<Model>")]
-    pub fn load(url: String, options: Option<js::LoadOptions>) -> Promise {
+    /// Begins to fetch the shard set in the folder `url` and to prepare it on the GPU. Pictures
+    /// can be set from `options.onVision` on, all other calls wait for `ready`.
+    #[must_use]
+    pub fn load(url: String, options: Option<js::LoadOptions>) -> Model {
         let request = loader::Request {
             url,
             signal: options.as_ref().and_then(js::LoadOptions::signal),
             on_progress: options.as_ref().and_then(js::LoadOptions::on_progress),
+            on_vision: options.as_ref().and_then(js::LoadOptions::on_vision),
             store: options.as_ref().and_then(js::LoadOptions::store),
             stall_timeout_ms: options.as_ref().and_then(js::LoadOptions::stall_timeout),
         };
-        promise(async move {
-            let (session, info) = loader::load(request).await?;
-            let slot = Rc::new(RefCell::new(Some(session)));
-            Ok(Model { slot, info }.into())
-        })
+        let stage = Rc::<Slot<Stage>>::default();
+        let loading = Box::pin(loader::load(request, Rc::clone(&stage)));
+        let ready = settled(async { js::to_value(&loading.await?) });
+        Model { stage, ready }
     }
 
-    /// What was loaded: `{ name, format, parameters, bytes }`.
+    /// When all of it is there, what was loaded.
     #[wasm_bindgen(
         getter,
-        unchecked_return_type = "{ name: string, format: string, parameters: number, bytes: number }"
+        unchecked_return_type = "Promise<{ name: string, format: string, parameters: number, bytes: number }>"
     )]
     #[must_use]
-    pub fn info(&self) -> JsValue {
-        js::to_value(&self.info).unwrap_or_default()
+    pub fn ready(&self) -> Promise {
+        self.ready.clone()
     }
 
     /// Settles with `{ code, message }` when the GPU device is lost. One listener at a time.
@@ -85,43 +89,33 @@ impl Model {
     /// Decodes a picture file and computes its features: `Promise<PictureInfo>`.
     #[wasm_bindgen(js_name = setPicture, unchecked_return_type = "Promise<{ width: number, height: number, preprocessMs: number, visionMs: number }>")]
     pub fn set_picture(&self, bytes: Vec<u8>, signal: Option<AbortSignal>) -> Promise {
-        let lease = self.lease();
-        promise(async move {
-            let mut session = lease?;
-            let pace = pace(signal);
-            pace.check()?;
-            let info = session.get()?.set_picture(&bytes, &pace).await?;
-            js::to_value(&info)
+        self.call(async move |stage| {
+            let infos = set_pictures(stage, &[bytes], signal).await?;
+            js::to_value(&infos.first())
         })
     }
 
     /// As `setPicture` for several pictures, which questions are then about together.
     #[wasm_bindgen(js_name = setPictures)]
     pub fn set_pictures(&self, files: Vec<Uint8Array>, signal: Option<AbortSignal>) -> Promise {
-        let lease = self.lease();
-        promise(async move {
-            let mut session = lease?;
-            let pace = pace(signal);
-            pace.check()?;
+        self.call(async move |stage| {
             let files: Vec<Vec<u8>> = files.iter().map(Uint8Array::to_vec).collect();
-            js::to_value(&session.get()?.set_pictures(&files, &pace).await?)
+            js::to_value(&set_pictures(stage, &files, signal).await?)
         })
     }
 
     /// The text that a prompt becomes: `Promise<{ text, droppedTurns }>`.
     pub fn prompt(&self, prompt: js::Prompt) -> Promise {
-        let lease = self.lease();
-        promise(async move {
+        self.call(async move |stage| {
             let prompt: Prompt = from_value("prompt", prompt.into())?;
-            js::to_value(&lease?.get()?.prompt(&prompt)?)
+            js::to_value(&whole(stage)?.prompt(&prompt)?)
         })
     }
 
     /// Answers a question about the current picture: `Promise<Answer>`.
     pub fn ask(&self, question: String, options: Option<js::AskOptions>) -> Promise {
-        let lease = self.lease();
-        promise(async move {
-            let mut session = lease?;
+        self.call(async move |stage| {
+            let session = whole(stage)?;
             let signal = options.as_ref().and_then(js::AskOptions::ask_signal);
             let on_token = options.as_ref().and_then(js::AskOptions::on_token);
             let ask: AskOptions = match options {
@@ -131,7 +125,6 @@ impl Model {
             let pace = pace(signal.clone());
             pace.check()?;
             let answer = session
-                .get()?
                 .ask(&question, &ask, &pace, &mut |token| {
                     if let (Some(listener), Ok(token)) = (&on_token, js::to_value(token)) {
                         // What the listener throws is the caller's affair.
@@ -154,54 +147,55 @@ impl Model {
         candidates: Vec<String>,
         options: Option<js::RankOptions>,
     ) -> Promise {
-        let lease = self.lease();
-        promise(async move {
-            let mut session = lease?;
+        self.call(async move |stage| {
+            let session = whole(stage)?;
             let pace = pace(options.as_ref().and_then(js::RankOptions::rank_signal));
             pace.check()?;
             let rank: RankOptions = match options {
                 Some(options) => from_value("options", options.into())?,
                 None => RankOptions::default(),
             };
-            js::to_value(&session.get()?.rank(&question, &candidates, &rank, &pace).await?)
+            js::to_value(&session.rank(&question, &candidates, &rank, &pace).await?)
         })
     }
 
     /// Where the model looks for a question: `Promise<AttentionMaps>`.
     pub fn attention(&self, question: String, options: Option<js::AttentionOptions>) -> Promise {
-        let lease = self.lease();
-        promise(async move {
-            let mut session = lease?;
+        self.call(async move |stage| {
+            let session = whole(stage)?;
             let pace = pace(options.as_ref().and_then(js::AttentionOptions::attention_signal));
             pace.check()?;
             let against = options.as_ref().and_then(js::AttentionOptions::against);
-            js::to_value(&session.get()?.attention(&question, against.as_deref(), &pace).await?)
+            js::to_value(&session.attention(&question, against.as_deref(), &pace).await?)
         })
     }
 
     /// Compares every stage with a golden file of the reference: `Promise<Report>`.
     /// `options`: `{ tolerance, fromVision, onlyVision }`.
     pub fn verify(&self, golden: Vec<u8>, name: Option<String>, options: JsValue) -> Promise {
-        let lease = self.lease();
-        promise(async move {
-            let mut session = lease?;
+        self.call(async move |stage| {
+            let session = whole(stage)?;
             let golden = Golden::parse(name.as_deref().unwrap_or("golden"), golden)?;
             let options = match options.is_undefined() {
                 true => VerifyOptions::default(),
                 false => from_value("options", options)?,
             };
-            let report = verify(session.get()?, &golden, &options).await?;
+            let report = verify(session, &golden, &options).await?;
             js::to_value(&report)
         })
     }
 
-    /// Times the model on this GPU: `Promise<BenchReport>`. `machine` says where that is; what is
-    /// being measured is told to `on_stage`.
-    pub fn bench(&self, options: JsValue, machine: JsValue, on_stage: Option<Function>) -> Promise {
-        let lease = self.lease();
-        let name = self.info.name.clone();
-        promise(async move {
-            let mut session = lease?;
+    /// Times the model, called `name`, on this GPU: `Promise<BenchReport>`. `machine` says where
+    /// that is; what is being measured is told to `on_stage`.
+    pub fn bench(
+        &self,
+        name: String,
+        options: JsValue,
+        machine: JsValue,
+        on_stage: Option<Function>,
+    ) -> Promise {
+        self.call(async move |stage| {
+            let session = whole(stage)?;
             let options: BenchOptions = from_value("options", options)?;
             let machine: Machine = from_value("machine", machine)?;
             let progress = |what: &str| {
@@ -210,40 +204,47 @@ impl Model {
                     let _ = listener.call1(&JsValue::NULL, &what.into());
                 }
             };
-            let session = session.get()?;
             js::to_value(&bench(session, &name, machine, options, &progress).await?)
         })
     }
 
-    fn lease(&self) -> Result<Lease> {
-        gpu::check()?;
-        match self.slot.borrow_mut().take() {
-            Some(session) => Ok(Lease { session: Some(session), slot: Rc::clone(&self.slot) }),
-            None => Err(Error::OptionInvalid {
-                option: "model".into(),
-                reason: "another call is running; wait for it first".into(),
-            }),
-        }
+    /// Runs `work` when its turn has come. What the GPU refuses meanwhile is an error too, even
+    /// if the work did not notice.
+    fn call(&self, work: impl AsyncFnOnce(&mut Stage) -> Result<JsValue> + 'static) -> Promise {
+        let stage = Rc::clone(&self.stage);
+        settled(async move {
+            let mut stage = stage.take().await;
+            gpu::check()?;
+            gpu::guarded(Box::pin(work(&mut stage))).await
+        })
     }
 }
 
-/// The session, taken out of its slot for one call and put back at its end.
-struct Lease {
-    session: Option<Session>,
-    slot: Rc<RefCell<Option<Session>>>,
-}
-
-impl Lease {
-    fn get(&mut self) -> Result<&mut Session> {
-        self.session
-            .as_mut()
-            .ok_or_else(|| Error::Internal { reason: "a lease without a session".into() })
+async fn set_pictures(
+    stage: &mut Stage,
+    files: &[Vec<u8>],
+    signal: Option<AbortSignal>,
+) -> Result<Vec<PictureInfo>> {
+    let pace = pace(signal);
+    pace.check()?;
+    match stage {
+        Stage::Loading => Err(not_there()),
+        Stage::Vision(session) => session.set_pictures(files, &pace).await,
+        Stage::Whole(session) => session.set_pictures(files, &pace).await,
     }
 }
 
-impl Drop for Lease {
-    fn drop(&mut self) {
-        self.slot.replace(self.session.take());
+fn whole(stage: &mut Stage) -> Result<&mut Session> {
+    match stage {
+        Stage::Whole(session) => Ok(session),
+        Stage::Loading | Stage::Vision(_) => Err(not_there()),
+    }
+}
+
+fn not_there() -> Error {
+    Error::OptionInvalid {
+        option: "model".into(),
+        reason: "that part of it has not arrived; wait for `ready` first".into(),
     }
 }
 
@@ -257,10 +258,7 @@ fn from_value<T: serde::de::DeserializeOwned>(option: &str, value: JsValue) -> R
         .map_err(|error| Error::OptionInvalid { option: option.into(), reason: error.to_string() })
 }
 
-/// A promise of this future, rejected with the error as JavaScript sees it. What the GPU refuses
-/// meanwhile is an error too, even if the future did not notice.
-fn promise(future: impl Future<Output = Result<JsValue>> + 'static) -> Promise {
-    future_to_promise(async move {
-        gpu::guarded(future).await.map_err(|error| js::error(&gpu::explain(error)))
-    })
+/// A promise of this future, rejected with the error as JavaScript sees it.
+fn settled(future: impl Future<Output = Result<JsValue>> + 'static) -> Promise {
+    future_to_promise(async { future.await.map_err(|error| js::error(&gpu::explain(error))) })
 }

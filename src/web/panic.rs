@@ -8,8 +8,7 @@ use wasm_bindgen::JsValue;
 
 const KEY: &str = "instructBlipPanic";
 
-/// Installs the hook; runs by itself when the module is instantiated.
-#[wasm_bindgen::prelude::wasm_bindgen(start)]
+/// Installs the hook.
 pub fn install() {
     std::panic::set_hook(Box::new(|info| {
         let message = JsValue::from_str(&info.to_string());

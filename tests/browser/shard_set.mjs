@@ -112,6 +112,45 @@ export class ShardSet {
   }
 
   /**
+   * Cuts a set of one shard in two: the tensors whose names match, and the others. Returns the
+   * names of both shards, which the index lists in this order.
+   *
+   * @param {RegExp} pattern
+   * @returns {[string, string]}
+   */
+  split(pattern) {
+    const [whole = ""] = this.shards;
+    const bytes = this.file(whole);
+    const end = 8 + Number(bytes.readBigUInt64LE(0));
+    const { __metadata__: _, ...header } = /** @type {Header} */ (JSON.parse(bytes.toString("utf8", 8, end)));
+    this.changeIndex((index) => (index.metadata.shards = {}));
+    /** @param {string} shard @param {(name: string) => boolean} belongs */
+    const write = (shard, belongs) => {
+      /** @type {Header} */
+      const entries = {};
+      const data = [];
+      let at = 0;
+      for (const [name, entry] of Object.entries(header)) {
+        if (!belongs(name)) continue;
+        const part = bytes.subarray(end + entry.data_offsets[0], end + entry.data_offsets[1]);
+        entries[name] = { ...entry, data_offsets: [at, (at += part.length)] };
+        data.push(part);
+      }
+      const json = Buffer.from(JSON.stringify(entries));
+      const length = Buffer.alloc(8);
+      length.writeBigUInt64LE(BigInt(json.length));
+      this.changeIndex((index) => {
+        index.metadata.shards[shard] = {};
+        for (const name of Object.keys(index.weight_map)) if (belongs(name)) index.weight_map[name] = shard;
+      });
+      this.reseal(shard, Buffer.concat([length, json, ...data]));
+    };
+    write("first.safetensors", (name) => pattern.test(name));
+    write("second.safetensors", (name) => !pattern.test(name));
+    return ["first.safetensors", "second.safetensors"];
+  }
+
+  /**
    * A hook for the server: answers requests below `/faulty/` from this set.
    *
    * @type {import("../../tools/serve.mjs").Hook}

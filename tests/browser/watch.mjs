@@ -7,11 +7,21 @@ import { join } from "node:path";
 import { WWW } from "./harness.mjs";
 
 /**
- * Runs in the worker before its own code: counts GPU buffers and keeps hold of the wasm memory.
- * A buffer counts until it is destroyed or collected, as the GPU counts it.
+ * Runs in the worker before its own code: counts GPU buffers, pipelines and dispatches, and keeps
+ * hold of the wasm memory. A buffer counts until it is destroyed or collected, as the GPU counts it.
  */
 const WATCH = `
-  const watch = (self.watch = { live: 0, peak: 0, largest: 0, buffers: 0, device: null, memory: null });
+  const watch = (self.watch = { live: 0, peak: 0, largest: 0, buffers: 0, pipelines: 0, dispatches: 0, device: null, memory: null });
+  const count = (owner, method, counter) => {
+    const call = owner.prototype[method];
+    owner.prototype[method] = function (...given) {
+      watch[counter] += 1;
+      return call.apply(this, given);
+    };
+  };
+  count(GPUDevice, "createComputePipeline", "pipelines");
+  count(GPUDevice, "createComputePipelineAsync", "pipelines");
+  count(GPUComputePassEncoder, "dispatchWorkgroups", "dispatches");
   const gone = new FinalizationRegistry((size) => (watch.live -= size));
   const createBuffer = GPUDevice.prototype.createBuffer;
   GPUDevice.prototype.createBuffer = function (descriptor) {
@@ -59,6 +69,8 @@ export const watched = inWorker(WATCH);
  * @property {number} peak of them
  * @property {number} largest bytes of one GPU buffer
  * @property {number} buffers ever made
+ * @property {number} pipelines ever made
+ * @property {number} dispatches ever recorded
  * @property {number} wasm bytes of wasm memory, which never shrinks: the peak
  */
 
@@ -72,8 +84,8 @@ export async function used(page) {
   const worker = page.workers().at(-1);
   if (!worker) throw new Error("no worker runs");
   return worker.evaluate(() => {
-    const { live, peak, largest, buffers, memory } = /** @type {any} */ (self).watch;
-    return { live, peak, largest, buffers, wasm: memory?.buffer.byteLength ?? 0 };
+    const { memory, device: _, ...counts } = /** @type {any} */ (self).watch;
+    return { ...counts, wasm: memory?.buffer.byteLength ?? 0 };
   });
 }
 

@@ -33,7 +33,11 @@ function startWorker() {
   return worker;
 }
 
-/** A loaded model. Make one with {@link Model.load}. */
+/**
+ * A model that is loaded, from {@link Model.load}, or being loaded, from {@link Model.open}. Calls
+ * are answered in the order they come, each as soon as the parts of the model that it needs are
+ * there: pictures need the vision tower, which is the first to arrive, everything else all of it.
+ */
 export class Model {
   #worker = startWorker();
   /** @type {Map<number, Waiting>} */
@@ -43,8 +47,15 @@ export class Model {
   #gone;
   /** @type {(error: InstructBlipError) => void} */
   #resolveLost = () => {};
+  #resolveVision = () => {};
 
-  /** What was loaded. @type {import("./protocol.js").ModelInfo} */
+  /** Settles when pictures can be looked at, which is before the model is ready. */
+  vision = /** @type {Promise<void>} */ (new Promise((resolve) => (this.#resolveVision = resolve)));
+
+  /** Settles when all of the model is there. @type {Promise<import("./protocol.js").ModelInfo>} */
+  ready = new Promise(() => {});
+
+  /** What was loaded; empty until it is. @type {import("./protocol.js").ModelInfo} */
   info = { name: "", format: "", parameters: 0, bytes: 0 };
 
   /** Settles, with the reason, when the engine is gone: GPU lost, or an internal error. */
@@ -69,17 +80,41 @@ export class Model {
    * @returns {Promise<Model>}
    */
   static async load(url, options = {}) {
-    const { signal, onProgress, cache = true, stallTimeout } = options;
+    const model = Model.open(url, options);
+    await model.ready;
+    return model;
+  }
+
+  /**
+   * As {@link Model.load}, but gives the model at once. What is asked of it meanwhile waits for
+   * the parts it needs; if loading fails, so does all that waits, with the same error.
+   *
+   * @param {string | URL} url
+   * @param {import("./protocol.js").LoadOptions} [options]
+   * @returns {Model}
+   */
+  static open(url, options = {}) {
     const model = new Model();
+    model.ready = model.#load(url, options);
+    model.ready.catch(() => {}); // whoever waits for it hears of it
+    return model;
+  }
+
+  /**
+   * @param {string | URL} url
+   * @param {import("./protocol.js").LoadOptions} options
+   */
+  async #load(url, { signal, onProgress, cache = true, stallTimeout }) {
     // At once, whatever the worker is at; what it has stored stays.
-    const cancel = () => model.free();
+    const cancel = () => this.free();
     signal?.addEventListener("abort", cancel);
     try {
       const address = new URL(url, document.baseURI).href;
-      model.info = await model.#request({ call: "load", url: address, cache, stallTimeout }, signal, onProgress);
-      return model;
+      this.info = await this.#request({ call: "load", url: address, cache, stallTimeout }, signal, onProgress);
+      return this.info;
     } catch (error) {
-      model.free();
+      this.#worker.terminate();
+      this.#fail(/** @type {Error} */ (error));
       throw error;
     } finally {
       signal?.removeEventListener("abort", cancel);
@@ -88,7 +123,8 @@ export class Model {
 
   /**
    * Gives the model a picture (the bytes of its file) and computes its features; or several
-   * pictures, such as frames of a video, which questions are then about together.
+   * pictures, such as frames of a video, which questions are then about together. Waits for the
+   * vision tower only, see {@link Model#vision}.
    *
    * @overload
    * @param {Uint8Array} bytes
@@ -205,6 +241,7 @@ export class Model {
   /** @param {import("./protocol.js").FromWorker} message */
   #receive(message) {
     if (message.event === "lost") return this.#end(fromPlain(message.error));
+    if (message.event === "vision") return this.#resolveVision();
     const waiting = this.#waiting.get(message.id);
     if (!waiting) return;
     if (message.event === "progress" || message.event === "token" || message.event === "stage") {

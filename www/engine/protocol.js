@@ -55,6 +55,7 @@
  * @property {number} tokens
  * @property {number} steps of the decoder; beam search may go on after the best answer ended
  * @property {number} visionMs
+ * @property {number} visionDispatches kernels of the vision tower that ran for it; 0 when cached
  * @property {number} qformerMs
  * @property {number} encoderMs
  * @property {number} decoderMs
@@ -174,12 +175,13 @@
  * @typedef {{ id: number, event: "progress", value: Progress }} ProgressEvent
  * @typedef {{ id: number, event: "token", value: TokenEvent }} TokenMessage
  * @typedef {{ id: number, event: "stage", value: string }} StageEvent
+ * @typedef {{ id: number, event: "vision" }} VisionEvent pictures can be looked at, while loading
  * @typedef {{ event: "lost", error: PlainError }} LostEvent
- * @typedef {ResultEvent | ErrorEvent | ProgressEvent | TokenMessage | StageEvent | LostEvent} FromWorker
+ * @typedef {ResultEvent | ErrorEvent | ProgressEvent | TokenMessage | StageEvent | VisionEvent | LostEvent} FromWorker
  *
  * The class that `wasm-bindgen` exports, as the worker sees it.
  * @typedef {object} WasmModel
- * @property {ModelInfo} info
+ * @property {Promise<ModelInfo>} ready settles when all of it is there
  * @property {(bytes: Uint8Array, signal?: AbortSignal) => Promise<PictureInfo>} setPicture
  * @property {(files: Uint8Array[], signal?: AbortSignal) => Promise<PictureInfo[]>} setPictures
  * @property {(question: string, options: AskOptions & { signal?: AbortSignal, onToken?: (token: TokenEvent) => void }) => Promise<Omit<Answer, "prompt" | "droppedTurns">>} ask
@@ -187,13 +189,13 @@
  * @property {(question: string, options: { against?: string, signal?: AbortSignal }) => Promise<AttentionMaps>} attention
  * @property {(prompt: Prompt) => Promise<FilledPrompt>} prompt
  * @property {(golden: Uint8Array, name?: string, options?: VerifyOptions) => Promise<any>} verify
- * @property {(options: BenchOptions, machine: Machine, onStage: (stage: string) => void) => Promise<any>} bench
+ * @property {(name: string, options: BenchOptions, machine: Machine, onStage: (stage: string) => void) => Promise<any>} bench
  * @property {Promise<PlainError>} lost settles when the GPU device is lost
  * @property {() => void} free
  *
  * @typedef {object} WasmModule
  * @property {(options: { module_or_path: URL }) => Promise<unknown>} default
- * @property {{ load(url: string, options: { onProgress?: (progress: Progress) => void, signal?: AbortSignal, store?: import("./store.js").Store, stallTimeout?: number }): Promise<WasmModel> }} Model
+ * @property {{ load(url: string, options: { onProgress?: (progress: Progress) => void, onVision?: () => void, signal?: AbortSignal, store?: import("./store.js").Store, stallTimeout?: number }): WasmModel }} Model
  */
 
 export {};

@@ -1,8 +1,8 @@
 /**
  * The dedicated worker: owns the wasm module, the GPU device and the weights.
  *
- * In: the calls of `protocol.js`, answered one at a time in the order they came. Out: results,
- * errors, progress and tokens. A GPUDevice cannot be handed to another thread, so everything
+ * In: the calls of `protocol.js`, answered one at a time in the order they came, each as soon as
+ * the parts of the model that it needs are there. Out: results, errors, progress and tokens. A GPUDevice cannot be handed to another thread, so everything
  * that touches it lives here and the page never blocks.
  *
  * A wasm trap (a Rust panic) leaves the module in an unknown state and its promises pending for
@@ -14,11 +14,18 @@ import { Store, prune, whileLoading } from "./store.js";
 
 /** @typedef {import("./protocol.js").Call} Call */
 /** @typedef {import("./protocol.js").PlainError} PlainError */
+/** @typedef {import("./protocol.js").WasmModel} WasmModel */
 
 /** @type {Map<number, AbortController>} */
 const open = new Map();
-/** @type {import("./protocol.js").WasmModel | undefined} */
-let model;
+/** @type {(model: WasmModel) => void} */
+let resolveVision = () => {};
+/** Settles when pictures can be looked at. @type {Promise<WasmModel>} */
+const vision = new Promise((resolve) => (resolveVision = resolve));
+/** @type {(model: WasmModel) => void} */
+let resolveWhole = () => {};
+/** Settles when all of the model is there. @type {Promise<WasmModel>} */
+const whole = new Promise((resolve) => (resolveWhole = resolve));
 /** @type {PlainError | undefined} */
 let dead;
 /** @type {Promise<unknown>} */
@@ -68,13 +75,29 @@ async function load(call, signal) {
     call.cache && !store
       ? "This browser does not let the page store files: the model is used, but will be downloaded again next time."
       : null;
-  model = await whileLoading(() =>
-    module.Model.load(call.url, { ...(store && { store }), ...(call.stallTimeout && { stallTimeout: call.stallTimeout }), signal, onProgress }),
-  );
+  const { url, stallTimeout } = call;
+  const { model, info } = await whileLoading(async () => {
+    const onVision = () => {
+      post({ id: call.id, event: "vision" });
+      resolveVision(model);
+    };
+    const model = module.Model.load(url, { ...(store && { store }), ...(stallTimeout && { stallTimeout }), signal, onProgress, onVision });
+    return { model, info: await model.ready };
+  });
   void prune(); // what only an older revision needed
   model.lost.then(die);
-  const { name, format, parameters, bytes } = model.info;
-  return { name, format, parameters, bytes };
+  resolveWhole(model);
+  return info;
+}
+
+/**
+ * @template T
+ * @param {Promise<T>} promise
+ * @param {AbortSignal} signal
+ * @returns {Promise<T>}
+ */
+function unlessAborted(promise, signal) {
+  return Promise.race([promise, new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)))]);
 }
 
 /**
@@ -93,7 +116,7 @@ async function fill(model, question) {
  */
 async function perform(call, signal) {
   if (call.call === "load") return load(call, signal);
-  if (!model) throw new Error(`${call.call} before load`);
+  const model = await unlessAborted(call.call === "setPicture" ? vision : whole, signal);
   switch (call.call) {
     case "setPicture":
       return Array.isArray(call.bytes) ? model.setPictures(call.bytes, signal) : model.setPicture(call.bytes, signal);
@@ -115,7 +138,8 @@ async function perform(call, signal) {
       return model.verify(call.golden, call.name, call.options);
     case "bench": {
       const onStage = (/** @type {string} */ value) => post({ id: call.id, event: "stage", value });
-      return model.bench(call.options, await machine(), onStage);
+      const { name } = await model.ready;
+      return model.bench(name, call.options, await machine(), onStage);
     }
   }
 }
@@ -158,7 +182,8 @@ self.addEventListener("message", (/** @type {MessageEvent<import("./protocol.js"
     return;
   }
   open.set(message.id, new AbortController());
-  queue = queue.then(() => answer(message));
+  if (message.call === "load") void answer(message);
+  else queue = queue.then(() => answer(message));
 });
 self.addEventListener("error", (event) => {
   event.preventDefault();

@@ -49,6 +49,17 @@ export class Turn {
     this.#follow();
   }
 
+  /**
+   * Says that the answer waits for the model.
+   *
+   * @param {Promise<unknown>} ready
+   */
+  waitFor(ready) {
+    this.#tell("It will be answered as soon as the model has arrived.");
+    const arrived = () => void (this.#notice.hidden = true);
+    ready.then(arrived, arrived);
+  }
+
   /** @param {string} text */
   add(text) {
     this.#text.textContent += text;
@@ -89,10 +100,9 @@ export class Turn {
   fail(error) {
     this.#settle();
     if (error.code === "cancelled") {
-      this.#notice.textContent = "Stopped.";
-      this.#notice.hidden = false;
-      this.#status.textContent = "Stopped.";
+      this.#tell("Stopped.");
     } else {
+      this.#notice.hidden = true;
       showError(this.#error, error);
       this.#status.textContent = error.message;
     }
@@ -146,6 +156,12 @@ export class Turn {
     for (const [name, value] of details) list.append(make("dt", "", name), make("dd", "", value));
     this.#details.append(list);
     this.#details.hidden = this.#facts.hidden = false;
+  }
+
+  /** @param {string} text a sentence in small print */
+  #tell(text) {
+    this.#notice.textContent = this.#status.textContent = text;
+    this.#notice.hidden = false;
   }
 
   /** Keeps the end in sight, unless the visitor has scrolled back. */

@@ -49,6 +49,12 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<()> {
+    for size in &args.sizes {
+        let known = ["pocket", "mini", "full"].contains(&size.as_str());
+        if !known && !Path::new(size).join("config.json").exists() {
+            bail!("{size} is neither pocket, mini, full nor the folder of a shard set");
+        }
+    }
     if args.browser {
         if tools::chromium().is_none() {
             bail!("No Chromium was found. Run `cargo xtask setup`, or measure without --browser.");
@@ -138,10 +144,7 @@ fn set(program: &Path, work: &Path, size: &str) -> Result<PathBuf> {
         "pocket" => return Ok(tools::root().join("www/pocket")),
         "mini" => "mini",
         "full" => "flan-t5-xl",
-        folder if Path::new(folder).join("config.json").exists() => {
-            return Ok(std::path::absolute(folder)?);
-        }
-        _ => bail!("{size} is neither pocket, mini, full nor the folder of a shard set"),
+        folder => return Ok(std::path::absolute(folder)?),
     };
     let set = work.join(size);
     // Written last by `convert`, so it tells that the set is whole.

@@ -4,7 +4,8 @@
 //!    the cdylib is asked for alone. Profile `web`: opt-level z and LTO, for a small
 //!    download.
 //! 2. wasm-bindgen, as a library.
-//! 3. wasm-opt, which is part of the build and not a finish: without it a launch takes several
+//! 3. Functions of [`NEVER_RUN`] become traps, and what only they used falls away below.
+//! 4. wasm-opt, which is part of the build and not a finish: without it a launch takes several
 //!    times as long. The features are named, since `--all-features` emits what browsers reject.
 
 use std::fs;
@@ -15,10 +16,32 @@ use std::time::UNIX_EPOCH;
 use anyhow::{Context, Result, bail};
 use wasm_bindgen_cli_support::Bindgen;
 
-use crate::tools;
+use crate::wasm::{Function, Module};
+use crate::{sizes, tools};
 
 /// The name of the module and of its files.
 const NAME: &str = "instructblip_web";
+
+/// Crates and modules that are linked because tables name them, and that nothing here calls
+/// (`docs/size.md`). Were one of them called after all, the module would trap, which ends the
+/// engine with an error.
+const NEVER_RUN: [&str; 8] = [
+    // The text form of CubeCL's intermediate representation, which is only ever built in memory;
+    // with [`PARSERS`].
+    "combine::",
+    "pliron::irfmt::parsers::",
+    // Burn's quantised tensors, matrix products and reductions: the kernels here are its own.
+    "burn_cubecl::ops::qtensor::",
+    "cubecl_std::quant::",
+    "cubek_matmul::",
+    "cubek_quant::",
+    "cubek_reduce::",
+    "cubek_tile::",
+];
+const PARSERS: [&str; 2] =
+    [" as pliron::parsable::Parsable>::parse", "pliron::op::canonical_syntax_parse_impl"];
+/// Smaller functions stay: the compiler merges equal ones, so one may serve others too.
+const SMALL_BYTES: usize = 64;
 
 const FEATURES: [&str; 6] = [
     "--enable-bulk-memory",
@@ -37,6 +60,9 @@ pub struct Args {
     /// Build faster: no LTO, little wasm-opt; larger and slower, for work on the page
     #[arg(long)]
     dev: bool,
+    /// Print what the module is made of, by crate
+    #[arg(long)]
+    sizes: bool,
 }
 
 /// Builds, if anything changed, and prints the sizes.
@@ -50,13 +76,34 @@ pub fn run(args: &Args) -> Result<()> {
     match old.strip_prefix(&stamp) {
         Some(sizes) if built.exists() => println!("www/dist is up to date: {sizes}"),
         _ => {
-            bind(&module, &dist, args.dev)?;
+            bind(&module)?;
+            optimise(&dist, args.dev)?;
             let sizes = sizes(&built)?;
             println!("www/dist: {sizes}");
             fs::write(&stamp_file, format!("{stamp}{sizes}"))?;
         }
     }
+    if args.sizes {
+        let named = named();
+        wasm_opt(&trimmed(), &named, &["-Oz", "--debuginfo"])?;
+        print!("{}", sizes::table(&Module::parse(&fs::read(&named)?)?));
+    }
     Ok(())
+}
+
+/// Where wasm-bindgen puts its output.
+fn bound() -> PathBuf {
+    tools::root().join("target/web/bindgen")
+}
+
+/// The module without the functions that never run, names and all.
+fn trimmed() -> PathBuf {
+    bound().join("trimmed.wasm")
+}
+
+/// The optimised module with the names of its functions.
+fn named() -> PathBuf {
+    bound().join("named.wasm")
 }
 
 /// The module as rustc leaves it.
@@ -81,27 +128,37 @@ fn stamp(module: &Path, dev: bool) -> Result<String> {
     Ok(format!("{} {time} dev={dev}\n", metadata.len()))
 }
 
-fn bind(module: &Path, dist: &Path, dev: bool) -> Result<()> {
-    let bound = tools::root().join("target/web/bindgen");
+fn never_runs(function: &Function) -> bool {
+    let path = function.name.trim_start_matches(['<', '&']);
+    function.body.len() > SMALL_BYTES
+        && (NEVER_RUN.iter().any(|start| path.starts_with(start))
+            || PARSERS.iter().any(|part| path.contains(part)))
+}
+
+/// wasm-bindgen, and away with what never runs.
+fn bind(module: &Path) -> Result<()> {
     let mut bindgen = Bindgen::new();
     bindgen.input_path(module).out_name(NAME);
     bindgen.web(true)?.typescript(true).remove_producers_section(true);
-    bindgen.remove_name_section(true).omit_default_module_path(false);
-    bindgen.generate(&bound)?;
+    bindgen.omit_default_module_path(false);
+    bindgen.generate(bound())?;
+    let bytes = fs::read(bound().join(format!("{NAME}_bg.wasm")))?;
+    let (rest, cut) = Module::parse(&bytes)?.without(never_runs);
+    println!("{:.2} MB of code never run", cut as f64 / 1e6);
+    fs::write(trimmed(), rest)?;
+    Ok(())
+}
 
-    let wasm_opt = tools::npm_file("binaryen/bin/wasm-opt")?;
+fn optimise(dist: &Path, dev: bool) -> Result<()> {
     let wasm = format!("{NAME}_bg.wasm");
-    let optimised = bound.join("optimised.wasm");
-    let mut node = tools::node()?;
-    node.arg("--stack-size=4000").arg(wasm_opt);
-    node.arg(if dev { "-O1" } else { "-Oz" }).args(FEATURES);
-    node.arg(bound.join(&wasm)).arg("-o").arg(&optimised);
-    println!("wasm-opt ...");
-    tools::run(&mut node)?;
+    let optimised = bound().join("optimised.wasm");
+    // A module for work on the page keeps the names, for readable traps.
+    let level: &[&str] = if dev { &["-O1", "--debuginfo"] } else { &["-Oz"] };
+    wasm_opt(&trimmed(), &optimised, level)?;
 
     fs::create_dir_all(dist)?;
     for file in [format!("{NAME}.js"), format!("{NAME}.d.ts")] {
-        fs::copy(bound.join(&file), dist.join(&file))?;
+        fs::copy(bound().join(&file), dist.join(&file))?;
     }
     // A packed copy of the old module must not be served with the new one's JavaScript.
     match fs::remove_file(dist.join(format!("{wasm}.br"))) {
@@ -110,6 +167,14 @@ fn bind(module: &Path, dist: &Path, dev: bool) -> Result<()> {
     }
     fs::rename(&optimised, dist.join(&wasm))?;
     Ok(())
+}
+
+fn wasm_opt(from: &Path, to: &Path, how: &[&str]) -> Result<()> {
+    let mut node = tools::node()?;
+    node.arg("--stack-size=4000").arg(tools::npm_file("binaryen/bin/wasm-opt")?);
+    node.args(how).args(FEATURES).arg(from).arg("-o").arg(to);
+    println!("wasm-opt ...");
+    tools::run(&mut node)
 }
 
 /// Packs the module as a host would send it, beside itself, and tells both sizes.

@@ -9,9 +9,11 @@ mod demo;
 mod e2e;
 mod peer;
 mod setup;
+mod sizes;
 mod steps;
 mod test;
 mod tools;
+mod wasm;
 
 use std::process::ExitCode;
 

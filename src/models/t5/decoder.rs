@@ -126,7 +126,7 @@ impl T5 {
     ) -> Tensor<2> {
         let length = ids.dims()[0] / rows;
         let bias = self.causal_bias(length);
-        let reach = Reach { causal: true, lineage: None };
+        let reach = Reach::Causal;
         let mut x: Tensor<3> = self.embed(ids).reshape([rows as i64, length as i64, -1]);
         for (block, (cross_keys, cross_values)) in self.decoder.blocks.iter().zip(&cross.0) {
             let attention = &block.self_attention;
