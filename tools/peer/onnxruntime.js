@@ -19,6 +19,7 @@
  * @property {number} headWidth
  *
  * @typedef {object} Answer
+ * @property {number} [prefillMs] until the GPU was done, where that is known
  * @property {number[]} tokenTimes milliseconds from the question to each token
  * @property {number[]} ids
  */
@@ -68,8 +69,7 @@ export class OnnxRuntime {
     const start = performance.now();
     const pixel_values = new this.ort.Tensor("float32", this.pixels, [1, 3, size, size]);
     const outputs = await this.sessions.vision.run({ pixel_values });
-    const device = await this.ort.env.webgpu.device;
-    await device.queue.onSubmittedWorkDone();
+    await this.#finished();
     const milliseconds = performance.now() - start;
     dispose(this.#picture);
     this.#picture = outputs;
@@ -80,11 +80,18 @@ export class OnnxRuntime {
   async answer() {
     const start = performance.now();
     const cross = await this.#prefill(this.#picture.image_embeds);
+    await this.#finished();
+    const prefillMs = performance.now() - start;
     /** @type {number[]} */
     const tokenTimes = [];
     const ids = await this.#decode(cross, () => tokenTimes.push(performance.now() - start));
     dispose(cross);
-    return { tokenTimes, ids };
+    return { prefillMs, tokenTimes, ids };
+  }
+
+  async #finished() {
+    const device = await this.ort.env.webgpu.device;
+    await device.queue.onSubmittedWorkDone();
   }
 
   /**

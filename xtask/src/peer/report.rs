@@ -61,18 +61,19 @@ impl Spread {
     }
 }
 
-/// The milliseconds in what tools/peer prints of a run: the stages themselves, or the times from the
-/// question to each token. Of those a token is what each after the first took, and the prefill what
-/// the first took beyond that.
+/// The milliseconds in what tools/peer prints of a run. Where a stage was not timed by itself, it
+/// comes from the times from the question to each token: a token is what each after the first took,
+/// and the prefill what the first took beyond that.
 pub fn run_of(sample: &Value) -> Option<Run> {
-    let image_encode = sample["imageEncodeMs"].as_f64()?;
+    let given = |name: &str| sample[name].as_f64();
+    let (image_encode, prefill) = (given("imageEncodeMs")?, given("prefillMs"));
     let Some(times) = sample["tokenTimes"].as_array() else {
-        return Some([image_encode, sample["prefillMs"].as_f64()?, sample["tokenMs"].as_f64()?]);
+        return Some([image_encode, prefill?, given("tokenMs")?]);
     };
     let (first, last) = (times.first()?.as_f64()?, times.last()?.as_f64()?);
     let steps = times.len().checked_sub(1).filter(|steps| *steps > 0)?;
     let token = (last - first) / steps as f64;
-    Some([image_encode, first - token, token])
+    Some([image_encode, prefill.unwrap_or(first - token), token])
 }
 
 /// A model's samples in one place.
@@ -201,6 +202,9 @@ mod unit {
         assert_eq!(split(json!([110.0, 130.0, 130.0])), Some([7.0, 100.0, 10.0]));
         assert_eq!(split(json!([110.0])), None);
         assert_eq!(split(json!([])), None);
+        let timed =
+            json!({ "imageEncodeMs": 7.0, "prefillMs": 90.0, "tokenTimes": [110.0, 130.0] });
+        assert_eq!(run_of(&timed), Some([7.0, 90.0, 20.0]));
         let stages = json!({ "imageEncodeMs": 7.0, "prefillMs": 100.0, "tokenMs": 10.0 });
         assert_eq!(run_of(&stages), Some([7.0, 100.0, 10.0]));
     }
