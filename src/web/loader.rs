@@ -139,7 +139,7 @@ pub async fn load(request: Request, stage: Rc<Slot<Stage>>) -> Result<Info> {
     };
     let pace = Pace::new(move || signal.aborted());
     let mut tasks: Vec<Task<'_>> = (0..LANES).map(|_| work.boxed_lane()).collect();
-    tasks.push(rehearsal(&config, &generation, &device, &pace));
+    tasks.push(rehearsal(&work.stage, &config, &generation, &device, &pace));
     all(tasks.into_iter()).await.map_err(|error| in_words(&needs, error))?;
     if let Some(warning) = store.finish(&record).await {
         meter.warn(warning);
@@ -171,13 +171,15 @@ pub async fn load(request: Request, stage: Rc<Slot<Stage>>) -> Result<Info> {
 /// stack, of which wasm has little.
 type Task<'a, T = ()> = Pin<Box<dyn Future<Output = Result<T>> + 'a>>;
 
+/// Has the pipelines compiled; a picture that is being looked at comes first.
 fn rehearsal<'a>(
+    stage: &'a Slot<Stage>,
     config: &'a ModelConfig,
     generation: &'a GenerationConfig,
     device: &'a Device,
     pace: &'a Pace,
 ) -> Task<'a> {
-    Box::pin(gpu::guarded_steps(rehearse(config, generation, device, pace)))
+    Box::pin(stage.meanwhile(gpu::guarded_steps(rehearse(config, generation, device, pace))))
 }
 
 fn whole<'a>(

@@ -1,8 +1,10 @@
 //! A value that one future of this thread has at a time; the others wait for it.
 
 use std::cell::{Cell, RefCell};
+use std::future::Future;
 use std::mem::take;
 use std::ops::{Deref, DerefMut};
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
@@ -33,6 +35,21 @@ impl<T: Default> Slot<T> {
         })
         .await;
         Lease { value: self.value.take(), slot: Rc::clone(self) }
+    }
+}
+
+impl<T> Slot<T> {
+    /// `work`, which makes its steps while nobody has the value.
+    pub async fn meanwhile<R>(&self, work: impl Future<Output = R>) -> R {
+        let mut work = pin!(work);
+        std::future::poll_fn(|context| {
+            if self.taken.get() {
+                self.waiting.borrow_mut().push(context.waker().clone());
+                return Poll::Pending;
+            }
+            work.as_mut().poll(context)
+        })
+        .await
     }
 }
 

@@ -1,5 +1,6 @@
 /**
- * Asks one question about an example picture in a headless browser and prints what came:
+ * Asks one question about an example picture in a headless browser, on a first visit and on a
+ * second one with the model in the browser's storage, and prints what came:
  * `cargo xtask demo --check`. Exits with 1 where the answer is not the expected one.
  *
  *     node tests/browser/ask_once.mjs [--model FOLDER|URL]
@@ -25,19 +26,31 @@ const server = await servePage(values.model && !remote ? { mounts: { "/check": v
 const browser = await launch();
 try {
   const { page, problems } = await openPage(browser);
-  const start = performance.now();
-  await page.goto(server.url + (values.model ? `?model=${encodeURIComponent(remote ? values.model : "./check/")}` : ""));
-  if (remote) await page.locator("#model-picker button[type=submit]").click(); // a link only proposes
-  await modelReady(page);
-  const loaded = performance.now();
-  await givePicture(page, picture, readFileSync(join(WWW, picture)));
-  const found = await ask(page, question);
-  console.log(`model     ${await page.locator("#model-name").textContent()}, ${await page.locator("#model-state").textContent()}, loaded in ${((loaded - start) / 1e3).toFixed(1)} s`);
-  console.log(`picture   ${picture}, ${await page.locator("#picture-note").textContent()}`);
+  const address = server.url + (values.model ? `?model=${encodeURIComponent(remote ? values.model : "./check/")}` : "");
+  /** Opens the page and does all a visitor does, as soon as the page lets him. */
+  const visit = async () => {
+    const start = performance.now();
+    const seconds = () => `${((performance.now() - start) / 1e3).toFixed(1)} s`;
+    await page.goto(address);
+    if (remote) await page.locator("#model-picker button[type=submit]").click(); // a link only proposes
+    const asking = givePicture(page, picture, readFileSync(join(WWW, picture)))
+      .then(async () => ({ looked: seconds(), note: await page.locator("#picture-note").textContent(), ...(await ask(page, question)) }))
+      .then((found) => ({ ...found, answered: seconds() }));
+    await modelReady(page);
+    const ready = seconds();
+    return { ready, ...(await asking) };
+  };
+  const first = await visit();
+  console.log(`model     ${await page.locator("#model-name").textContent()}, ${await page.locator("#model-state").textContent()}`);
+  console.log(`picture   ${picture}, ${first.note}`);
   console.log(`question  ${question}`);
-  console.log(`answer    ${found.text}`);
-  console.log(`speed     ${found.facts}`);
-  const right = answer === null || found.text === answer;
+  console.log(`answer    ${first.text}`);
+  console.log(`speed     ${first.facts}`);
+  const second = await visit();
+  for (const [name, { ready, looked, answered }] of Object.entries({ "1st visit": first, "2nd visit": second })) {
+    console.log(`${name} picture looked at ${looked} after opening, model ready ${ready}, answered ${answered}`);
+  }
+  const right = answer === null || [first, second].every(({ text }) => text === answer);
   if (!right) console.log(`expected  ${answer}`);
   for (const problem of problems) console.log(problem);
   process.exitCode = right && problems.length === 0 ? 0 : 1;
