@@ -16,7 +16,7 @@ pub use attention::{AttentionMaps, LayerMap, PictureMap};
 pub use options::{AskOptions, DEFAULT_MAX_NEW_TOKENS, LIMIT_MAX_NEW_TOKENS, LIMIT_NUM_BEAMS};
 pub use pictures::{LIMIT_PICTURES, PictureInfo};
 pub use rank::{LIMIT_CANDIDATES, RankOptions, Ranked};
-pub use rehearsal::rehearse;
+pub use rehearsal::{rehearse_picture, rehearse_question};
 pub use vision::VisionSession;
 
 use burn::tensor::Device;

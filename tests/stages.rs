@@ -11,7 +11,8 @@ use instructblip_web::checkpoint::store::WeightStore;
 use instructblip_web::meter;
 use instructblip_web::pace::Pace;
 use instructblip_web::session::{
-    Answer, AskOptions, Blueprint, ModelFiles, Session, VisionSession, rehearse,
+    Answer, AskOptions, Blueprint, ModelFiles, Session, VisionSession, rehearse_picture,
+    rehearse_question,
 };
 use pollster::block_on;
 
@@ -112,7 +113,8 @@ fn a_rehearsal_changes_no_answer() {
     let _alone = alone();
     let (folder, device, pace) = (pocket(), device(), Pace::default());
     let blueprint = blueprint(&folder);
-    block_on(rehearse(&blueprint.config, &blueprint.generation, &device, &pace)).unwrap();
+    block_on(rehearse_picture(&blueprint.config, &device, &pace)).unwrap();
+    block_on(rehearse_question(&blueprint.config, &blueprint.generation, &device, &pace)).unwrap();
     let mut session = Session::open(&folder, &device, |_| ()).unwrap();
     block_on(session.set_picture(&shapes(), &pace)).unwrap();
     assert_eq!(ask(&mut session).0.text, "yellow");

@@ -10,24 +10,41 @@ use std::ops::ControlFlow;
 use std::pin::pin;
 
 use burn::cubecl::dry_run::DryRun;
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 
 use super::AskOptions;
 use crate::checkpoint::store::WeightStore;
 use crate::config::{GenerationConfig, ModelConfig};
 use crate::error::Result;
-use crate::generation::{GenerationOptions, Generator};
+use crate::generation::Generator;
 use crate::models::InstructBlip;
+use crate::models::vit::VisionModel;
 use crate::pace::Pace;
 
 /// Tokens of a question: kernels for few rows and for many are different ones.
 const QUESTION: usize = 12;
 
-/// Compiles what a picture and a first question with default options need.
+/// Compiles what a picture needs.
 ///
 /// # Errors
 /// The GPU refuses something: the model itself would fare no better.
-pub async fn rehearse(
+pub async fn rehearse_picture(config: &ModelConfig, device: &Device, pace: &Pace) -> Result<()> {
+    let config = two_layers(config);
+    dry(device, async {
+        let mut blank = WeightStore::blank(device, config.quantization_config.clone());
+        let model = VisionModel::load(&mut blank, &config.vision_config)?;
+        let pixel_values = vec![0.0; 3 * config.vision_config.image_size.pow(2)];
+        model.forward(&pixel_values, device, pace).await?;
+        Ok(())
+    })
+    .await
+}
+
+/// Compiles what the first question about it needs, with default options.
+///
+/// # Errors
+/// As [`rehearse_picture`].
+pub async fn rehearse_question(
     config: &ModelConfig,
     generation: &GenerationConfig,
     device: &Device,
@@ -36,33 +53,31 @@ pub async fn rehearse(
     let config = two_layers(config);
     let options = AskOptions { max_new_tokens: Some(2), ..AskOptions::default() };
     let options = options.complete(generation, &config.text_config)?;
-    let mut run = pin!(run(&config, &options, device, pace));
-    // The mode is the whole process's: it may last no longer than a step, since others work too.
+    dry(device, async {
+        let mut blank = WeightStore::blank(device, config.quantization_config.clone());
+        let model = InstructBlip::load(&mut blank, &config)?;
+        let vision = &config.vision_config;
+        let vision = Tensor::empty([1, vision.num_tokens(), vision.hidden_size], device);
+        let picture = model.features(vision, pace).await?;
+        let queries = model.query(&picture, &[0; QUESTION], pace).await?;
+        let hidden = model.encode(&model.project(&queries), &[0; QUESTION], pace).await?;
+        let (model, decode) = (model.language_model(), &|_: &[u32]| Ok(String::new()));
+        let generator = Generator { model, options: &options, decode, pace };
+        generator.run(&hidden, &mut |_| Ok(ControlFlow::Continue(()))).await?;
+        Ok(())
+    })
+    .await
+}
+
+/// The mode is the whole process's: it lasts no longer than a step of `run`, since others work too.
+async fn dry(device: &Device, run: impl Future<Output = Result<()>>) -> Result<()> {
+    let mut run = pin!(run);
     poll_fn(|context| {
         let _dry = DryRun::new();
         run.as_mut().poll(context)
     })
     .await?;
     device.memory_cleanup();
-    Ok(())
-}
-
-async fn run(
-    config: &ModelConfig,
-    options: &GenerationOptions,
-    device: &Device,
-    pace: &Pace,
-) -> Result<()> {
-    let mut blank = WeightStore::blank(device, config.quantization_config.clone());
-    let model = InstructBlip::load(&mut blank, config)?;
-    let pixel_values = vec![0.0; 3 * config.vision_config.image_size.pow(2)];
-    let picture = model.see(&pixel_values, device, pace).await?;
-    let queries = model.query(&picture, &[0; QUESTION], pace).await?;
-    let hidden = model.encode(&model.project(&queries), &[0; QUESTION], pace).await?;
-    let model = model.language_model();
-    let decode = &|_: &[u32]| Ok(String::new());
-    let generator = Generator { model, options, decode, pace };
-    generator.run(&hidden, &mut |_| Ok(ControlFlow::Continue(()))).await?;
     Ok(())
 }
 

@@ -26,7 +26,7 @@ use crate::error::{Error, Result};
 use crate::fit::Needs;
 use crate::pace::Pace;
 use crate::quant::GROUP;
-use crate::session::{Blueprint, Session, VisionSession, rehearse};
+use crate::session::{Blueprint, Session, VisionSession, rehearse_picture, rehearse_question};
 
 use super::cancel::Cancel;
 use super::fetch::{self, Body, Fetcher};
@@ -136,10 +136,11 @@ pub async fn load(request: Request, stage: Rc<Slot<Stage>>) -> Result<Info> {
         }),
         stage,
         on_vision: request.on_vision,
+        vision_settled: Cell::new(shards.iter().all(|shard| !shard.vision)),
     };
     let pace = Pace::new(move || signal.aborted());
     let mut tasks: Vec<Task<'_>> = (0..LANES).map(|_| work.boxed_lane()).collect();
-    tasks.push(rehearsal(&work.stage, &config, &generation, &device, &pace));
+    tasks.push(work.rehearsal(&config, &generation, &device, &pace));
     all(tasks.into_iter()).await.map_err(|error| in_words(&needs, error))?;
     if let Some(warning) = store.finish(&record).await {
         meter.warn(warning);
@@ -170,17 +171,6 @@ pub async fn load(request: Request, stage: Rc<Slot<Stage>>) -> Result<Info> {
 /// Work of its own size: a future that holds others would grow with them, and be moved over the
 /// stack, of which wasm has little.
 type Task<'a, T = ()> = Pin<Box<dyn Future<Output = Result<T>> + 'a>>;
-
-/// Has the pipelines compiled; a picture that is being looked at comes first.
-fn rehearsal<'a>(
-    stage: &'a Slot<Stage>,
-    config: &'a ModelConfig,
-    generation: &'a GenerationConfig,
-    device: &'a Device,
-    pace: &'a Pace,
-) -> Task<'a> {
-    Box::pin(stage.meanwhile(gpu::guarded_steps(rehearse(config, generation, device, pace))))
-}
 
 fn whole<'a>(
     vision: VisionSession,
@@ -221,9 +211,31 @@ struct Work<'a> {
     sink: RefCell<Sink>,
     stage: Rc<Slot<Stage>>,
     on_vision: Option<Function>,
+    /// Whether the vision tower is there, or no shard has it.
+    vision_settled: Cell<bool>,
 }
 
 impl Work<'_> {
+    /// Has the pipelines compiled, those of the language model once pictures can be looked at. A
+    /// picture comes first.
+    fn rehearsal<'a>(
+        &'a self,
+        config: &'a ModelConfig,
+        generation: &'a GenerationConfig,
+        device: &'a Device,
+        pace: &'a Pace,
+    ) -> Task<'a> {
+        Box::pin(async move {
+            gpu::guarded_steps(rehearse_picture(config, device, pace)).await?;
+            while !self.vision_settled.get() {
+                self.how.cancel.sleep(50.0).await?;
+            }
+            js::sleep(0.0).await; // a picture that waited may begin
+            let question = rehearse_question(config, generation, device, pace);
+            self.stage.meanwhile(gpu::guarded_steps(question)).await
+        })
+    }
+
     fn boxed_lane(&self) -> Task<'_> {
         Box::pin(self.lane())
     }
@@ -257,6 +269,7 @@ impl Work<'_> {
             // What the listener throws is the caller's affair.
             let _ = listener.call0(&JsValue::NULL);
         }
+        self.vision_settled.set(true);
         Ok(())
     }
 
