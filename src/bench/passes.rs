@@ -80,17 +80,12 @@ pub(super) fn encode(dispatches: &[Dispatch], encoder: &mut wgpu::CommandEncoder
     }
 }
 
-/// Submits what `encode` writes down.
-pub(super) fn submit(gpu: &Gpu, encode: impl Fn(&mut wgpu::CommandEncoder)) {
+/// Submits what `encode` writes down, and waits for it.
+pub(super) async fn run(gpu: &Gpu, encode: impl Fn(&mut wgpu::CommandEncoder)) -> Result<Lap> {
+    let start = Instant::now();
     let mut encoder = gpu.raw.create_command_encoder(&Default::default());
     encode(&mut encoder);
     gpu.queue.submit([encoder.finish()]);
-}
-
-/// As [`submit`], and waits for it.
-pub(super) async fn run(gpu: &Gpu, encode: impl Fn(&mut wgpu::CommandEncoder)) -> Result<Lap> {
-    let start = Instant::now();
-    submit(gpu, encode);
     let host = start.elapsed().as_secs_f64();
     finished(gpu).await?;
     Ok(Lap { host, total: start.elapsed().as_secs_f64() })

@@ -208,8 +208,8 @@ impl<'a> Stepper<'a> {
             // A rehearsal: pipelines are made, nothing runs.
             return Ok(Chosen::There(vec![0; ring.words()]));
         }
-        let encoder = &wgpu::CommandEncoderDescriptor { label: Some("step") };
-        let mut encoder = gpu.raw.create_command_encoder(encoder);
+        // No labels: each would be a string made for the browser with every token.
+        let mut encoder = gpu.raw.create_command_encoder(&Default::default());
         let times = timestamps::step();
         step.encode(&mut encoder, times.as_ref().map(PassTimes::writes));
         chosen.copy_to(&mut encoder, line, ring.words(), ring.target());

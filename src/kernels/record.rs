@@ -124,8 +124,7 @@ impl Recording {
         encoder: &mut wgpu::CommandEncoder,
         timestamps: Option<wgpu::ComputePassTimestampWrites<'_>>,
     ) {
-        let descriptor =
-            wgpu::ComputePassDescriptor { label: Some("recording"), timestamp_writes: timestamps };
+        let descriptor = wgpu::ComputePassDescriptor { label: None, timestamp_writes: timestamps };
         let mut pass = encoder.begin_compute_pass(&descriptor);
         for Dispatch { pipeline, bindings, grid: [x, y, z] } in &self.dispatches {
             pass.set_pipeline(pipeline);
