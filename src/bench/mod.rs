@@ -169,6 +169,10 @@ pub struct BenchReport {
     /// median of single ones say too much.
     #[serde(default)]
     pub tokens_per_second: Spread,
+    /// Milliseconds the host needs to encode and submit a token's own dispatches by hand, without
+    /// anything else that a token takes.
+    #[serde(default)]
+    pub token_by_hand_host_ms: Spread,
     /// The products alone.
     pub kernels: Vec<Product>,
 }
@@ -192,7 +196,7 @@ pub async fn bench(
     })?;
     progress("floors");
     let before = Floors::measure(gpu).await?;
-    let (mut stages, mut token, tokens_per_second) =
+    let stages::Measured { mut stages, mut token, tokens_per_second, by_hand } =
         stages::measure(session, gpu, &options, progress).await?;
     let mut kernels = match options.kernels {
         true => kernels::measure(gpu, progress).await?,
@@ -211,6 +215,7 @@ pub async fn bench(
         stages,
         token,
         tokens_per_second,
+        token_by_hand_host_ms: by_hand,
         kernels,
     })
 }

@@ -6,10 +6,12 @@ use burn::tensor::Tensor;
 use web_time::Instant;
 
 use super::spread::{HostClock, Spread};
-use super::{BenchOptions, Each, Row};
+use super::{BenchOptions, Each, Row, passes};
 use crate::error::{Error, Result};
+use crate::generation::step::{Choice, Plan, Stepper, Told};
 use crate::generation::{GenerationOptions, Generator};
 use crate::gpu::Gpu;
+use crate::kernels::record::Recording;
 use crate::meter::{self, Counts};
 use crate::pace::Pace;
 use crate::readback;
@@ -27,7 +29,7 @@ pub(super) async fn measure(
     gpu: &Gpu,
     options: &BenchOptions,
     progress: &dyn Fn(&str),
-) -> Result<(Vec<Row>, Row, Spread)> {
+) -> Result<Measured> {
     let mut timer = Timer {
         gpu,
         iterations: options.iterations,
@@ -69,7 +71,56 @@ pub(super) async fn measure(
     timer.stage("first token", first, |_| encoded.clone()).await?;
     let (token, tokens_per_second) =
         timer.tokens(&Generator { options: &all, ..generator }, &encoded).await?;
-    Ok((timer.rows, token, tokens_per_second))
+    progress("the same dispatches by hand");
+    let cross = language.cross_keys(&encoded, &pace).await?;
+    let plan = Plan { rows: 1, tokens: 1, choice: Choice::Greedy, rules: None };
+    let mut stepper = Stepper::new(language, &cross, plan, start, device)?;
+    stepper.run(0, Told::default()).await?.words().await?;
+    let by_hand = match stepper.recording() {
+        Some(step) => replay(gpu, step, options).await?,
+        None => Spread::default(),
+    };
+    Ok(Measured { stages: timer.rows, token, tokens_per_second, by_hand })
+}
+
+/// What was measured of a model.
+pub(super) struct Measured {
+    pub(super) stages: Vec<Row>,
+    pub(super) token: Row,
+    pub(super) tokens_per_second: Spread,
+    /// See `BenchReport::token_by_hand_host_ms`.
+    pub(super) by_hand: Spread,
+}
+
+/// Milliseconds of the host for encoding and submitting a recorded step and nothing else, at the
+/// pace of decoding: one step runs while the next is submitted. A sample is the mean of a text.
+async fn replay(gpu: &Gpu, step: &Recording, options: &BenchOptions) -> Result<Spread> {
+    let mut samples = Vec::new();
+    let start = Instant::now();
+    for run in 0..=options.iterations {
+        let (mut seconds, mut running) = (0.0, None);
+        for _ in 0..options.tokens {
+            let begun = Instant::now();
+            let mut encoder = gpu.raw.create_command_encoder(&Default::default());
+            step.encode(&mut encoder, None);
+            gpu.queue.submit([encoder.finish()]);
+            seconds += begun.elapsed().as_secs_f64();
+            if let Some(earlier) = running.replace(passes::done(gpu)) {
+                passes::wait(gpu, earlier).await?;
+            }
+        }
+        if let Some(last) = running {
+            passes::wait(gpu, last).await?;
+        }
+        let long = start.elapsed().as_secs_f64() >= LONG_SECONDS;
+        if run > 0 || long {
+            samples.push(seconds * 1e3 / options.tokens as f64);
+        }
+        if long {
+            break;
+        }
+    }
+    Ok(Spread::of(samples))
 }
 
 struct Timer<'a> {

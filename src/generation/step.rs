@@ -179,6 +179,11 @@ impl<'a> Stepper<'a> {
         self.tape.is_some()
     }
 
+    /// The recorded step, once one has run.
+    pub(crate) fn recording(&self) -> Option<&Recording> {
+        self.tape.as_ref()?.step.as_ref().map(|(recording, _)| recording)
+    }
+
     /// Runs the step that reads the tokens at `position`, without waiting for it. Positions come
     /// in order, from 0.
     ///
