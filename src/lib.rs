@@ -15,7 +15,7 @@
 //! | [`session`] | picture and question | an answer, streamed |
 //!
 //! [`verify`] compares every stage with recorded outputs of the reference implementation;
-//! [`bench`] measures them.
+//! [`mod@bench`] measures them.
 #![cfg_attr(target_family = "wasm", doc = "`web` is the JavaScript surface.")]
 
 pub mod bench;

@@ -1,7 +1,7 @@
 //! How long a model takes on a GPU, stage by stage and token by token, over what the GPU could do.
 //!
 //! The floors ([`floors`]) are measured in the same run, so that ratios hold on a machine that is
-//! busy with other things as well. [`stages`] times the model, [`kernels`] the products alone,
+//! busy with other things as well. `stages` times the model, [`kernels`] the products alone,
 //! [`table`] prints a [`BenchReport`]. `docs/performance.md` says how to run it and read it.
 
 pub mod floors;

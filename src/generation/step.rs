@@ -3,7 +3,7 @@
 //! On a GPU the first step is written down while the model's modules run, and every step replays
 //! it: one compute pass, one submit, and a copy of the chosen tokens that is read while the next
 //! step runs already. Where nothing can be recorded (the CPU device, or a device that was not
-//! opened by [`gpu`](crate::gpu)) the same function runs anew for every step.
+//! opened by [`crate::gpu`]) the same function runs anew for every step.
 
 mod inputs;
 
@@ -113,7 +113,7 @@ pub enum Chosen {
 
 impl Chosen {
     /// `[2 * rows]` words, ids and the bits of their log-probabilities; of the best continuations
-    /// pairs of index and bits, see [`top_k`].
+    /// pairs of index and bits, see [`top_k()`].
     ///
     /// # Errors
     /// The GPU failed.

@@ -24,7 +24,7 @@ pub struct Warp {
 
 /// Writes the tokens after `position` into `texts`, which is returned: for each row of `scores`
 /// `[rows, width]` one drawn by the uniform `draws` `[rows]` (f32 bits, in `0..1`), and the bits of
-/// its log-probability (f32) among the tokens left. `texts` is as [`argmax`](super::argmax) has it.
+/// its log-probability (f32) among the tokens left. `texts` is as [`argmax`](super::argmax()) has it.
 #[must_use]
 pub fn sample(
     scores: &Tensor<2>,

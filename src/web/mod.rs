@@ -75,7 +75,6 @@ impl Model {
         getter,
         unchecked_return_type = "Promise<{ name: string, format: string, parameters: number, bytes: number }>"
     )]
-    #[must_use]
     pub fn ready(&self) -> Promise {
         self.ready.clone()
     }
