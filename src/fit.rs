@@ -6,14 +6,39 @@
 
 use std::fmt;
 
-use crate::checkpoint::Index;
+use crate::checkpoint::index::INDEX_FILE;
+use crate::checkpoint::{Index, layout};
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
-use crate::quant::{Format, GROUP};
+use crate::quant::Format;
 use crate::session::DEFAULT_MAX_NEW_TOKENS;
 use crate::text::MAX_T5_TOKENS;
 
 const FLOAT: u64 = size_of::<f32>() as u64;
+
+/// What the shards of any model may have beyond its weights, and what is asked of a GPU at a time:
+/// headers, fillers, and tensors that no model reads.
+pub const SPARE_BYTES: u64 = 256 << 20;
+
+/// Compares what an index claims with the model that the configuration describes: an index of a
+/// few kB can claim terabytes, and asking a GPU for those may end it for every page.
+///
+/// # Errors
+/// [`Error::IndexInvalid`] where it claims far more.
+pub fn check_claim(config: &ModelConfig, index: &Index) -> Result<()> {
+    let (claimed, weights) = (index.shard_bytes(), layout::weight_bytes(config));
+    if claimed <= weights + weights / 8 + SPARE_BYTES {
+        return Ok(());
+    }
+    Err(Error::IndexInvalid {
+        file: INDEX_FILE.into(),
+        reason: format!(
+            "its shards have {}, but the model that config.json describes has {}. These files do not belong together; convert the checkpoint again",
+            Size(claimed),
+            Size(weights)
+        ),
+    })
+}
 
 /// What one buffer may be, of the limits of a WebGPU device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,23 +148,12 @@ impl Needs {
 
     fn narrower(&self) -> impl Iterator<Item = Format> {
         let own = self.format;
-        Format::ALL.into_iter().filter(move |format| bits(*format) < bits(own))
+        Format::ALL.into_iter().filter(move |format| format.group_bits() < own.group_bits())
     }
 
     /// About what `bytes` of this model's format would be in another.
     fn scaled(&self, bytes: u64, format: Format) -> u64 {
-        bytes / bits(self.format) * bits(format)
-    }
-}
-
-/// Bits of a group of weights, with their scale.
-const fn bits(format: Format) -> u64 {
-    let group = GROUP as u64;
-    match format {
-        Format::F32 => 32 * group,
-        Format::F16 => 16 * group,
-        Format::Q8 => 8 * group + 16,
-        Format::Q4 => 4 * group + 16,
+        bytes / self.format.group_bits() * format.group_bits()
     }
 }
 
@@ -192,6 +206,44 @@ mod tests {
         assert!(needs.activations > 257 * 6144 * 4 && needs.activations < 64 << 20);
         assert_eq!(needs.total(), needs.weights + needs.activations + needs.kv_cache);
         assert!(needs.check(DEFAULTS).is_ok());
+    }
+
+    #[test]
+    fn an_index_may_not_claim_what_the_configuration_does_not_imply() {
+        let config = |format| {
+            let packed = format!(
+                r#""quantization_config":{{"quant_method":"instructblip-web","format":"{format}","group_size":32}}"#
+            );
+            let json = format!(
+                r#"{{"model_type":"instructblip","text_config":{{"model_type":"t5","d_model":2048,
+                "d_kv":64,"d_ff":5120,"num_heads":32,"num_layers":24,
+                "feed_forward_proj":"gated-gelu","tie_word_embeddings":false}},{packed}}}"#
+            );
+            ModelConfig::parse(json.as_bytes()).unwrap()
+        };
+        let claim = |bytes: u64| {
+            let info = ShardInfo { bytes, sha256: String::new() };
+            Index { shards: vec![("x.safetensors".into(), info)], ..Index::default() }
+        };
+        // As published, but for the one word piece that its Q-Former's vocabulary has more.
+        assert_eq!(layout::weight_bytes(&config("f32")), 4_022_968_320 * 4);
+        let q4 = layout::weight_bytes(&config("q4"));
+        assert!((2_250_000_000..2_300_000_000).contains(&q4), "{q4}");
+        for (bytes, accepted) in [
+            (0, true),
+            (q4 + q4 / 100, true),
+            (q4 + q4 / 8 + SPARE_BYTES, true),
+            (q4 + q4 / 8 + SPARE_BYTES + 1, false),
+            (53_700_000_000, false),
+            (u64::MAX, false),
+        ] {
+            let checked = check_claim(&config("q4"), &claim(bytes));
+            assert_eq!(checked.is_ok(), accepted, "{bytes}");
+            if let Err(error) = checked {
+                assert_eq!(error.code(), "index-invalid");
+                assert!(error.to_string().contains("2.3 GB"), "{error}");
+            }
+        }
     }
 
     #[test]

@@ -4,7 +4,9 @@
 //! `Blip2ForConditionalGeneration` writes them, in the order in which a
 //! picture and a question pass through the model.
 
+use super::names::PATCH;
 use crate::config::ModelConfig;
+use crate::quant::{Format, GROUP};
 
 /// The tensors of the model that `config` describes.
 #[must_use]
@@ -17,6 +19,38 @@ pub fn tensors(config: &ModelConfig) -> Vec<(String, Vec<usize>)> {
     out.linear("language_projection", width, query_width);
     language_model(&mut out, config);
     out.0
+}
+
+/// Bytes of the weights of the model that `config` describes, packed as it says, without the
+/// headers of their files. For any configuration that was parsed, this does not overflow.
+#[must_use]
+pub fn weight_bytes(config: &ModelConfig) -> u64 {
+    let bytes = |(name, shape): &(String, Vec<usize>)| -> u64 {
+        let elements: u64 = shape.iter().map(|&size| size as u64).product();
+        let format = match (&config.quantization_config, as_matrix(name, shape)) {
+            (Some(packed), Some((_, k))) => packed.format_of(name).or_f16(k),
+            _ => Format::F32,
+        };
+        elements * format.group_bits() / (8 * GROUP as u64)
+    };
+    tensors(config).iter().map(bytes).sum()
+}
+
+/// Rows and columns of a tensor that is multiplied with or looked up in; `None` for others.
+pub(super) fn as_matrix(name: &str, shape: &[usize]) -> Option<(usize, usize)> {
+    // Positions and biases are added as they are.
+    const ADDED: [&str; 3] = ["position_embedding", "relative_attention_bias", "class_embedding"];
+    if !name.ends_with(".weight") || ADDED.iter().any(|part| name.contains(part)) {
+        return None;
+    }
+    let (n, k) = match *shape {
+        [n, k] => (n, k),
+        [n, ref rest @ ..] if name == PATCH && rest.len() == 3 => {
+            (n, rest.iter().try_fold(1usize, |k, &d| k.checked_mul(d))?)
+        }
+        _ => return None,
+    };
+    (n > 0 && k > 0).then_some((n, k))
 }
 
 fn vision(out: &mut Tensors, config: &ModelConfig) {

@@ -2,6 +2,7 @@
 //!
 //! - [`safetensors`]: the header of one file, parsed with distrust.
 //! - [`index`]: `model.safetensors.index.json`, and the lengths and hashes of a shard set.
+//! - [`layout`]: the names, shapes and bytes that a configuration implies.
 //! - [`names`]: the names that a checkpoint's tensors have here, and the parts they belong to.
 //! - [`store`]: the tensors on the device, waiting for the models.
 //! - [`folder`]: a folder of either kind on the disk (native).
@@ -11,10 +12,10 @@
 //! - [`parallel`]: work on several threads, results in order (native).
 //! - [`shardset`], [`output`] and [`journal`]: write safetensors files with aligned tensors, whole
 //!   or not at all, and continue where a run was interrupted (native).
-//! - [`layout`]: the names and shapes that a configuration implies (native).
 //! - [`mod@convert`], [`mod@export`], [`mod@inspect`], [`mod@synth`]: what the command line does (native).
 
 pub mod index;
+pub mod layout;
 pub mod names;
 pub mod safetensors;
 pub mod store;
@@ -31,8 +32,6 @@ pub mod hub;
 pub mod inspect;
 #[cfg(not(target_family = "wasm"))]
 pub mod journal;
-#[cfg(not(target_family = "wasm"))]
-pub mod layout;
 #[cfg(not(target_family = "wasm"))]
 pub mod output;
 #[cfg(not(target_family = "wasm"))]

@@ -5,7 +5,7 @@
 //! where a rule says so; rows that cannot be packed become f16. Which matrices are worth more
 //! than four bits was measured: see `docs/recipe.md`.
 
-use super::names::PATCH;
+use super::layout::as_matrix;
 use crate::error::{Error, Result};
 use crate::quant::Format;
 
@@ -102,23 +102,6 @@ impl Recipe {
     }
 }
 
-/// Rows and columns of a tensor that is multiplied with or looked up in; `None` for others.
-fn as_matrix(name: &str, shape: &[usize]) -> Option<(usize, usize)> {
-    // Positions and biases are added as they are.
-    const ADDED: [&str; 3] = ["position_embedding", "relative_attention_bias", "class_embedding"];
-    if !name.ends_with(".weight") || ADDED.iter().any(|part| name.contains(part)) {
-        return None;
-    }
-    let (n, k) = match *shape {
-        [n, k] => (n, k),
-        [n, ref rest @ ..] if name == PATCH && rest.len() == 3 => {
-            (n, rest.iter().try_fold(1usize, |k, &d| k.checked_mul(d))?)
-        }
-        _ => return None,
-    };
-    (n > 0 && k > 0).then_some((n, k))
-}
-
 /// Whether `text` is of the form of `pattern`, where `*` stands for any run of characters.
 fn glob(pattern: &str, text: &str) -> bool {
     let Some((head, tail)) = pattern.split_once('*') else {
@@ -145,6 +128,7 @@ fn glob(pattern: &str, text: &str) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
+    use crate::checkpoint::names::PATCH;
 
     #[test]
     fn matrices_and_the_rest() {

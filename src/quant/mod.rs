@@ -62,6 +62,18 @@ impl Format {
         }
     }
 
+    /// Bits of [`GROUP`] weights, with their scale.
+    #[must_use]
+    pub const fn group_bits(self) -> u64 {
+        let group = GROUP as u64;
+        match self {
+            Self::F32 => 32 * group,
+            Self::F16 => 16 * group,
+            Self::Q8 => 8 * group + 16,
+            Self::Q4 => 4 * group + 16,
+        }
+    }
+
     /// This format, or f16 where rows of length `k` cannot be packed.
     #[must_use]
     pub const fn or_f16(self, k: usize) -> Self {

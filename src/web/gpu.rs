@@ -13,7 +13,7 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
 use crate::error::{Error, Result};
-use crate::fit::BufferLimits;
+use crate::fit::{BufferLimits, SPARE_BYTES};
 
 use super::js;
 
@@ -171,7 +171,9 @@ impl Scopes {
 }
 
 /// Allocates this many bytes and gives them back: WebGPU tells no other way whether they are
-/// there. Nothing is written, so nothing is moved to make room.
+/// there. Nothing is written, so nothing is moved to make room. They are asked for in steps, and
+/// after a step that is refused for no more: a GPU process that is asked for far too much dies,
+/// and takes the devices of other pages with it.
 ///
 /// # Errors
 /// [`Error::OutOfMemory`] where they are not.
@@ -180,20 +182,29 @@ pub async fn try_allocation(bytes: u64) -> Result<()> {
     let Some(device) = STATE.with_borrow(|state| state.raw.clone()) else {
         return Ok(());
     };
-    guarded_steps(async {
-        let piece = |at: u64| {
-            device.create_buffer(&wgpu::BufferDescriptor {
-                label: Some("trial"),
-                size: PIECE.min(bytes - at * PIECE).next_multiple_of(wgpu::COPY_BUFFER_ALIGNMENT),
-                usage: wgpu::BufferUsages::STORAGE,
-                mapped_at_creation: false,
-            })
-        };
-        let pieces: Vec<_> = (0..bytes.div_ceil(PIECE)).map(piece).collect();
-        pieces.iter().for_each(wgpu::Buffer::destroy);
-        Ok(())
-    })
-    .await
+    let mut pieces = Vec::new();
+    let mut left = bytes;
+    let mut tried = Ok(());
+    while left > 0 && tried.is_ok() {
+        tried = guarded_steps(async {
+            let end = left.saturating_sub(SPARE_BYTES);
+            while left > end {
+                let piece = PIECE.min(left - end);
+                pieces.push(device.create_buffer(&wgpu::BufferDescriptor {
+                    label: Some("trial"),
+                    size: piece.next_multiple_of(wgpu::COPY_BUFFER_ALIGNMENT),
+                    usage: wgpu::BufferUsages::STORAGE,
+                    mapped_at_creation: false,
+                }));
+                left -= piece;
+            }
+            Ok(())
+        })
+        .await
+        .and_then(|()| check());
+    }
+    pieces.iter().for_each(wgpu::Buffer::destroy);
+    tried
 }
 
 /// Hands over everything that was written and waits until the GPU has it. Burn queues writes

@@ -23,7 +23,7 @@ use crate::checkpoint::store::WeightStore;
 use crate::checkpoint::{Dtype, Header, ShardInfo};
 use crate::config::{GenerationConfig, ModelConfig};
 use crate::error::{Error, Result};
-use crate::fit::Needs;
+use crate::fit::{Needs, check_claim};
 use crate::pace::Pace;
 use crate::quant::GROUP;
 use crate::session::{Blueprint, Session, VisionSession, rehearse_picture, rehearse_question};
@@ -105,6 +105,7 @@ pub async fn load(request: Request, stage: Rc<Slot<Stage>>) -> Result<Info> {
     let small = small_files(&base, &store, &mut how).await?;
     let (blueprint, index) = manifest::parse(&base, &small)?;
     let shards = shards_of(&index)?;
+    check_claim(&blueprint.config, &index)?;
     let needs = Needs::of(&blueprint.config, &index);
     if let Some(limits) = gpu::buffer_limits() {
         needs.check(limits)?;

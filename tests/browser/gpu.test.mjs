@@ -1,7 +1,8 @@
 /** No WebGPU, no adapter, a device that is lost: what the page says, and that it recovers. */
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { ask, assertQuiet, launch, modelReady, shownError, visit } from "./harness.mjs";
+import { POCKET, ask, assertQuiet, launch, modelReady, shownError, visit } from "./harness.mjs";
+import { ShardSet } from "./shard_set.mjs";
 import { inWorker, used, watched } from "./watch.mjs";
 
 /** @type {import("playwright-core").Browser} */
@@ -163,6 +164,72 @@ test("a GPU with too little memory is noticed before the download", async (t) =>
   assert.equal(error.code, "out-of-memory");
   assert.match(error.sentence ?? "", /^The GPU ran out of memory\. The model needs about \d+ MB on the GPU, 2 MB of it for its weights \(q4\)/);
   assert.equal(server.requests.filter(({ path }) => path.endsWith(".safetensors")).length, 0);
+  assertQuiet(problems);
+});
+
+/**
+ * The pocket model with an index that claims more.
+ *
+ * @param {number} count of shards
+ * @param {number} bytes of each
+ */
+function claiming(count, bytes) {
+  const set = new ShardSet(POCKET);
+  set.changeIndex((index) => {
+    for (let at = 0; at < count; at++) {
+      const file = `claimed-${at}.safetensors`;
+      index.metadata.shards[file] = { bytes, sha256: at.toString(16).padStart(64, "0") };
+      index.weight_map[`claimed.${at}`] = file;
+    }
+  });
+  return set;
+}
+
+/** @param {number} bytes the GPU is asked for at most; beyond, the asking itself fails */
+const noMoreThan = (bytes) => `{
+  let asked = 0;
+  const createBuffer = GPUDevice.prototype.createBuffer;
+  GPUDevice.prototype.createBuffer = function (descriptor) {
+    asked += descriptor.size;
+    if (asked > ${bytes}) throw new Error("the GPU was asked for " + asked + " bytes");
+    return createBuffer.call(this, descriptor);
+  };
+}`;
+
+test("an index that claims 53 GB for a small model is refused before the GPU is asked for any of it", async (t) => {
+  const set = claiming(200, 256 << 20);
+  const { server, page, problems } = await visit(t, browser, {
+    query: "?model=./faulty/",
+    hook: (request) => inWorker(noMoreThan(10e6))(request) ?? set.hook(request),
+  });
+  const error = await shownError(page, "#model-error");
+  assert.equal(error.code, "index-invalid");
+  assert.match(error.sentence ?? "", /its shards have 53\.7 GB, but the model that config\.json describes has 2 MB/);
+  assert.equal(server.requests.filter(({ path }) => path.endsWith(".safetensors")).length, 0);
+  assert.equal(server.requests.filter(({ path }) => path.endsWith("/config.json")).length, 1, "it is not tried again");
+  assertQuiet(problems);
+});
+
+/** A configuration and an index that agree on 53 GB. */
+function claimingTruly() {
+  const set = claiming(830, 64 << 20);
+  set.changeJson("config.json", (config) => {
+    delete config.quantization_config;
+    Object.assign(config.text_config, { d_ff: 1 << 20, num_layers: 24, num_decoder_layers: 24 });
+  });
+  return set;
+}
+
+test("a GPU that refuses is not asked for more", async (t) => {
+  const set = claimingTruly();
+  const gpu = smallGpu(1e9) + noMoreThan(1e9 + (600 << 20));
+  const { page, problems } = await visit(t, browser, {
+    query: "?model=./faulty/",
+    hook: (request) => inWorker(gpu)(request) ?? set.hook(request),
+  });
+  const error = await shownError(page, "#model-error");
+  assert.equal(error.code, "out-of-memory");
+  assert.match(error.sentence ?? "", /^The GPU ran out of memory\. The model needs about \d\d\.\d GB on the GPU/);
   assertQuiet(problems);
 });
 
