@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 
 use crate::steps::Steps;
-use crate::tools;
+use crate::{audit, tools};
 
 const WASM: &str = "wasm32-unknown-unknown";
 
@@ -37,6 +37,8 @@ pub fn run() -> Result<()> {
         }
         tools::run(&mut test)
     });
+    steps.run("licences, bans and sources of the crates", audit::licences);
+    steps.run("sources of the npm packages", audit::npm_sources);
     steps.print();
     match steps.failed() {
         0 => Ok(()),

@@ -2,6 +2,7 @@
 //!
 //! A fresh clone needs two commands: `cargo xtask setup`, then `cargo xtask demo`.
 
+mod audit;
 mod bench;
 mod build;
 mod check;
@@ -46,6 +47,8 @@ enum Command {
     Peer(peer::Args),
     /// Time every stage and every token, natively or in headless Chromium, over what the GPU could do
     Bench(bench::Args),
+    /// Look at what the project is built from: licences, sources, known advisories
+    Audit(audit::Args),
     /// The quick check before a commit: format, lints for native and wasm32, docs, unit tests, JavaScript types
     Check,
 }
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         Command::E2e(args) => e2e::run(&args),
         Command::Peer(args) => peer::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Audit(args) => audit::run(&args),
         Command::Check => check::run(),
     };
     match result {
