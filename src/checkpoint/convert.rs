@@ -5,7 +5,7 @@
 //! Tensors stream through one block at a time; the same checkpoint and recipe give the same
 //! bytes, however the source is cut into files and however many threads work.
 
-use super::folder::{self, Folder};
+use super::folder::Folder;
 use super::index::{INDEX_FILE, ShardInfo, hex};
 use super::names;
 use super::output::OutputFolder;
@@ -14,6 +14,7 @@ use super::recipe::{Recipe, Storage};
 use super::rows::{self, Rows, scales_name};
 use super::safetensors::Dtype;
 use super::shardset::{ALIGNMENT, Layout, SHARD_LIMIT, Slot, index_json, write_files};
+use super::small_files;
 use super::{Progress, Summary};
 use crate::config::{ModelConfig, QuantizationConfig};
 use crate::error::{Error, Result};
@@ -24,20 +25,6 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::Path;
-
-/// Files that are copied as they are, where the checkpoint has them.
-pub const COPIED: [&str; 7] = [
-    "preprocessor_config.json",
-    "processor_config.json",
-    "generation_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-];
-
-/// The folder of the Q-Former's tokenizer, which is copied too.
-pub const QFORMER_TOKENIZER: &str = "qformer_tokenizer";
 
 /// How to convert.
 #[derive(Debug, Clone)]
@@ -103,7 +90,7 @@ pub fn convert(
             output.forget();
         }
     })?;
-    copy_small_files(folder.path(), &mut output)?;
+    small_files::copy(folder.path(), &mut output)?;
     output.write("config.json", &with_quantization(&config, &plan, options.recipe.format())?)?;
     output.write(INDEX_FILE, &index_json(&files, Some(&options.recipe.format().to_string()))?)?;
     let summary = Summary::new(&folder, &files, plan.storage.len());
@@ -264,33 +251,6 @@ fn encode(w: &[f32], n: usize, storage: Storage) -> Result<(Vec<u8>, Vec<u8>)> {
         }
         _ => Ok((w.iter().flat_map(|x| x.to_le_bytes()).collect(), Vec::new())),
     }
-}
-
-/// Copies the tokenizers and the configurations that stay as they are.
-pub(super) fn copy_small_files(root: &Path, output: &mut OutputFolder) -> Result<()> {
-    let mut found: Vec<String> = COPIED.map(str::to_owned).into();
-    let sub = root.join(QFORMER_TOKENIZER);
-    match std::fs::read_dir(&sub) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-        Err(e) => return Err(Error::io(&sub, e)),
-        Ok(entries) => {
-            for entry in entries {
-                let path = entry.map_err(|e| Error::io(&sub, e))?.path();
-                let kept =
-                    path.extension().is_some_and(|e| e == "json" || e == "txt") && path.is_file();
-                if let (true, Some(name)) = (kept, path.file_name().and_then(|n| n.to_str())) {
-                    found.push(format!("{QFORMER_TOKENIZER}/{name}"));
-                }
-            }
-        }
-    }
-    found.sort();
-    for name in found {
-        if let Some(bytes) = folder::read_optional(root, &name)? {
-            output.write(&name, &bytes)?;
-        }
-    }
-    Ok(())
 }
 
 /// `config.json` with the format of the matrices and the names of those in another one.

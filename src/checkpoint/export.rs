@@ -3,7 +3,7 @@
 //! In: a shard set (or any checkpoint). Out: the same tensors in f32 and in the shapes of the
 //! reference implementation, so that it can measure what packing cost.
 
-use super::convert::{copy_small_files, edit_config};
+use super::convert::edit_config;
 use super::folder::Folder;
 use super::index::INDEX_FILE;
 use super::journal::Start;
@@ -13,6 +13,7 @@ use super::parallel;
 use super::rows::{self, Rows, scales_name};
 use super::safetensors::Dtype;
 use super::shardset::{Layout, Slot, index_json, plain_name, write_files};
+use super::small_files;
 use super::{Progress, Summary};
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
@@ -80,7 +81,7 @@ pub fn export(
             Ok(())
         })
     })?;
-    copy_small_files(folder.path(), &mut output)?;
+    small_files::copy(folder.path(), &mut output)?;
     output.write("config.json", &plain_config(&config)?)?;
     if files.len() > 1 {
         output.write(INDEX_FILE, &index_json(&files, None)?)?;

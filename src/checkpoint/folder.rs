@@ -350,13 +350,16 @@ pub(super) fn read_optional(root: &Path, name: &str) -> Result<Option<Vec<u8>>> 
     }
 }
 
-fn read_small(path: &Path) -> Result<Vec<u8>> {
-    let length = fs::metadata(path).map_err(|e| Error::io(path, e))?.len();
-    if length > MAX_SMALL_FILE {
-        return Err(Error::ConfigInvalid {
-            file: path.display().to_string(),
-            reason: format!("it has {length} bytes, more than {MAX_SMALL_FILE}"),
-        });
+/// A whole file of bounded length. Devices and pipes, which may have no end, are refused.
+pub(super) fn read_small(path: &Path) -> Result<Vec<u8>> {
+    let found = fs::metadata(path).map_err(|e| Error::io(path, e))?;
+    let invalid = |reason| Error::ConfigInvalid { file: path.display().to_string(), reason };
+    if !found.is_file() {
+        return Err(invalid("it is not a file".into()));
+    }
+    if found.len() > MAX_SMALL_FILE {
+        let length = found.len();
+        return Err(invalid(format!("it has {length} bytes, more than {MAX_SMALL_FILE}")));
     }
     fs::read(path).map_err(|e| Error::io(path, e))
 }

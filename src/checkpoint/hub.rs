@@ -1,19 +1,35 @@
 //! Downloads a checkpoint from a repository on the Hugging Face hub, or a server like it.
 //!
 //! In: `OWNER/NAME` and a revision. Out: a folder in the hub's usual cache with the files that a
-//! conversion reads, all of one commit. A download that was cut off continues at its byte.
+//! conversion reads, all of one commit, each with the length and hash that the list of files
+//! names. A download that was cut off continues at its byte.
+//!
+//! - [`listing`]: what the server says there is, checked before any of it is used.
+//! - [`client`]: requests, redirects and who gets the token.
+//! - [`transfer`]: one file, received and verified.
+//! - [`cache`]: where files lie. No path contains anything a header says.
 
-use super::convert::{COPIED, QFORMER_TOKENIZER};
+mod cache;
+mod client;
+mod listing;
+mod transfer;
+
+use super::folder::read_small;
 use super::index::{INDEX_FILE, Index};
+use super::small_files::is_copied;
 use crate::error::{Error, Result};
-use hf_hub::api::sync::{ApiBuilder, ApiError, ApiRepo};
-use hf_hub::{Cache, Repo, RepoType};
-use serde::Deserialize;
+use cache::Cache;
+use client::{Client, Failure};
+use listing::{Listing, RemoteFile};
 use std::env;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use transfer::Transfer;
 
-/// Attempts to continue a download that was cut off.
-const RETRIES: usize = 5;
+/// The hub's own address.
+const OWN_ENDPOINT: &str = "https://huggingface.co";
+
+/// Longest file with a token that is read.
+const MAX_TOKEN_FILE: usize = 4096;
 
 const SINGLE_FILE: &str = "model.safetensors";
 
@@ -22,25 +38,11 @@ const SINGLE_FILE: &str = "model.safetensors";
 pub struct Hub {
     /// Address of the server; the hub's own where there is none.
     pub endpoint: Option<String>,
-    /// An access token, for private and gated repositories.
+    /// An access token, for private and gated repositories. It is sent to the endpoint alone,
+    /// never to where that redirects to, and never over plain http but to this machine.
     pub token: Option<String>,
-    /// The folder of the cache and of the token that `hf auth login` stores.
+    /// The folder with the cache, `hub/`.
     pub home: PathBuf,
-}
-
-/// What the hub says about a revision.
-#[derive(Deserialize)]
-struct Revision {
-    sha: String,
-    siblings: Vec<RemoteFile>,
-}
-
-#[derive(Deserialize)]
-struct RemoteFile {
-    #[serde(rename = "rfilename")]
-    name: String,
-    #[serde(default)]
-    size: u64,
 }
 
 /// Whether the text is of the form `OWNER/NAME`.
@@ -54,172 +56,142 @@ pub fn is_repository(text: &str) -> bool {
 }
 
 impl Hub {
-    /// As `HF_ENDPOINT`, `HF_TOKEN` and `HF_HOME` say.
+    /// As `HF_ENDPOINT`, `HF_TOKEN` and `HF_HOME` say. Without `HF_TOKEN` the login that
+    /// `hf auth login` stored (`HF_TOKEN_PATH`, or `token` in `HF_HOME`) is used, but for the hub
+    /// itself only: another endpoint gets what was meant for it, `HF_TOKEN`.
     ///
     /// # Errors
     /// There is neither `HF_HOME` nor a home folder.
     pub fn from_env() -> Result<Self> {
-        let set = |name| env::var(name).ok().filter(|value| !value.is_empty());
+        Self::from_variables(|name| env::var(name).ok(), env::home_dir())
+    }
+
+    fn from_variables(
+        variable: impl Fn(&str) -> Option<String>,
+        home: Option<PathBuf>,
+    ) -> Result<Self> {
+        let set = |name| variable(name).filter(|value| !value.is_empty());
         let home = set("HF_HOME")
             .map(PathBuf::from)
-            .or_else(|| env::home_dir().map(|home| home.join(".cache").join("huggingface")));
+            .or_else(|| home.map(|home| home.join(".cache").join("huggingface")));
         let home = home.ok_or_else(|| Error::OptionInvalid {
             option: "HF_HOME".into(),
             reason: "there is no home folder; set HF_HOME to a folder for downloads".into(),
         })?;
-        Ok(Self { endpoint: set("HF_ENDPOINT"), token: set("HF_TOKEN"), home })
+        let mut hub = Self { endpoint: set("HF_ENDPOINT"), token: set("HF_TOKEN"), home };
+        if hub.token.is_none() && hub.is_own() {
+            let file = set("HF_TOKEN_PATH").map_or_else(|| hub.home.join("token"), PathBuf::from);
+            let stored = std::fs::read_to_string(file).unwrap_or_default();
+            let stored = stored.trim();
+            let plausible = !stored.is_empty() && stored.len() <= MAX_TOKEN_FILE;
+            hub.token = plausible.then(|| stored.to_owned());
+        }
+        Ok(hub)
+    }
+
+    /// Whether the endpoint is the hub itself.
+    fn is_own(&self) -> bool {
+        self.endpoint().trim_end_matches('/').eq_ignore_ascii_case(OWN_ENDPOINT)
+    }
+
+    fn endpoint(&self) -> &str {
+        self.endpoint.as_deref().unwrap_or(OWN_ENDPOINT)
     }
 
     /// Downloads what a conversion reads and is not in the cache yet. `progress` gets the bytes
-    /// that are there and those there will be.
+    /// that are there and verified so far, and those there will be. Files in the cache are used
+    /// whichever tool put them there, once their length and hash are found right.
     ///
     /// # Errors
-    /// [`Error::Network`] with what to do where the server refuses or fails, or where the
-    /// repository has no safetensors weights; the index is invalid.
+    /// [`Error::Network`] with what to do where the server refuses or fails, where its answers
+    /// contradict each other or name what no conversion reads, or where the repository has no
+    /// safetensors weights; the token would be sent unencrypted; the cache cannot be written or
+    /// leads out of its folder; the index is invalid.
     pub fn fetch(
         &self,
         repository: &str,
         revision: &str,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<PathBuf> {
-        let remote = self.open(repository, revision)?;
-        let explain = |remote: &ApiRepo, file: &str, error: &ApiError| Error::Network {
-            url: remote.url(file),
-            reason: self.advice(error, repository, revision),
-        };
-        let listing = remote.info_request().query("blobs", "true").call();
-        let listing: Revision = listing
-            .and_then(|mut response| response.body_mut().read_to_vec())
-            .map_err(|e| explain(&remote, "", &ApiError::RequestError(Box::new(e))))
-            .and_then(|bytes| {
-                serde_json::from_slice(&bytes).map_err(|e| Error::Network {
-                    url: remote.url(""),
-                    reason: format!("the server's list of files cannot be read ({e})"),
-                })
-            })?;
-        // From here on the commit and not the branch, which may move meanwhile.
-        let remote = self.open(repository, &listing.sha)?;
-        let snapshot = Cache::new(self.home.join("hub"))
-            .repo(model(repository, &listing.sha))
-            .pointer_path(&listing.sha);
-        let get = |name: &str, report: Report<'_>| -> Result<PathBuf> {
-            let cached = snapshot.join(name);
-            if cached.exists() {
-                return Ok(cached);
+        if !is_repository(repository) {
+            let reason = format!("{repository:?} is not of the form OWNER/NAME");
+            return Err(Error::OptionInvalid { option: "repository".into(), reason });
+        }
+        let client = Client::new(self.endpoint(), self.token.as_deref())?;
+        let url = client.listing_url(repository, revision);
+        let explain = |url: &str, failure| self.explain(url, failure, repository, revision);
+        let listing = Listing::fetch(&client, &url).map_err(|failure| explain(&url, failure))?;
+        let cache = Cache::open(&self.home, repository)?;
+        let commit = &listing.commit;
+        let get = |name: &str, file: &RemoteFile, report: &mut dyn FnMut(u64)| -> Result<PathBuf> {
+            if let Some(path) = cache.find(commit, name, file, report)? {
+                return Ok(path);
             }
-            let found = remote.download_with_progress(name, report);
-            found.map_err(|e| explain(&remote, name, &e))
+            let url = client.file_url(repository, commit, name);
+            let part = cache.part(commit, name, file)?;
+            let hash = Transfer { client: &client, url: &url, name, file }.run(&part, report);
+            let hash = hash.map_err(|failure| explain(&url, failure))?;
+            cache.store(&part, &hash, commit, name)
         };
-        let has = |name: &str| listing.siblings.iter().any(|file| file.name == name);
-        let mut wanted: Vec<String> =
-            listing.siblings.iter().map(|f| f.name.clone()).filter(|n| is_small_file(n)).collect();
-        if has(SINGLE_FILE) {
-            wanted.push(SINGLE_FILE.into());
-        } else if has(INDEX_FILE) {
-            let index =
-                get(INDEX_FILE, Report { base: 0, done: 0, total: 0, sink: &mut |_, _| {} })?;
-            let index = std::fs::read(&index).map_err(|e| Error::io(&index, e))?;
-            wanted.push(INDEX_FILE.into());
-            wanted.extend(Index::parse(&index)?.files().into_iter().map(str::to_owned));
+        let mut wanted: Vec<(&str, &RemoteFile)> = listing.small_files().collect();
+        if let Some(file) = listing.file(SINGLE_FILE) {
+            wanted.push((SINGLE_FILE, file));
+        } else if let Some(file) = listing.file(INDEX_FILE) {
+            let index = Index::parse(&read_small(&get(INDEX_FILE, file, &mut |_| ())?)?)?;
+            wanted.push((INDEX_FILE, file));
+            for name in index.files() {
+                let file = listing.entry(name).ok_or_else(|| Error::IndexInvalid {
+                    file: INDEX_FILE.into(),
+                    reason: format!("it names {name}, which the repository does not have"),
+                })?;
+                wanted.push(file);
+            }
         } else {
             return Err(Error::Network {
-                url: remote.url(""),
+                url,
                 reason: "the repository has no safetensors weights; convert them with `save_pretrained` of transformers".into(),
             });
         }
-        let size = |name: &str| {
-            listing.siblings.iter().find(|file| file.name == name).map_or(0, |file| file.size)
-        };
-        let total = wanted.iter().map(|name| size(name)).sum();
+        let total = wanted.iter().filter_map(|(_, file)| file.size).sum();
         let mut base = 0;
-        for name in &wanted {
-            get(name, Report { base, done: 0, total, sink: progress })?;
-            base += size(name);
+        for (name, file) in wanted {
+            get(name, file, &mut |done| progress((base + done).min(total), total))?;
+            base += file.size.unwrap_or(0);
             progress(base, total);
         }
-        Ok(snapshot)
-    }
-
-    fn open(&self, repository: &str, revision: &str) -> Result<ApiRepo> {
-        let mut builder = ApiBuilder::from_cache(Cache::new(self.home.join("hub")))
-            .with_progress(false)
-            .with_retries(RETRIES);
-        if let Some(endpoint) = &self.endpoint {
-            builder = builder.with_endpoint(endpoint.trim_end_matches('/').to_owned());
-        }
-        if self.token.is_some() {
-            builder = builder.with_token(self.token.clone());
-        }
-        let api = builder.build().map_err(|e| Error::Network {
-            url: self.endpoint.clone().unwrap_or_default(),
-            reason: e.to_string(),
-        })?;
-        Ok(api.repo(model(repository, revision)))
+        cache.note_revision(revision, commit)?;
+        Ok(cache.snapshot(commit))
     }
 
     /// What happened and what to do.
-    fn advice(&self, error: &ApiError, repository: &str, revision: &str) -> String {
-        match status(error) {
-            Some(code @ (401 | 403)) if self.token.is_some() => format!(
-                "the server answered {code}: the token in HF_TOKEN gives no access to {repository}. Check the name, and accept the terms on the repository's page if it has any"
+    fn explain(&self, url: &str, failure: Failure, repository: &str, revision: &str) -> Error {
+        let reason = match failure {
+            Failure::Local(error) => return error,
+            Failure::Refused(reason) => format!("the server's answer is refused: {reason}"),
+            Failure::Broken(reason) => format!("{reason}; the same command continues the download"),
+            Failure::Status { code: code @ (401 | 403), .. } if self.token.is_some() => format!(
+                "the server answered {code}: the token (HF_TOKEN, or that of `hf auth login`) gives no access to {repository}. Check the name, and accept the terms on the repository's page if it has any"
             ),
-            Some(code @ (401 | 403)) => format!(
-                "the server answered {code}: {repository} does not exist, or is private or gated. Check the name; for a private or gated repository set HF_TOKEN to an access token, or log in with `hf auth login`"
+            Failure::Status { code: code @ (401 | 403), .. } => format!(
+                "the server answered {code}: {repository} does not exist, or is private or gated. Check the name; for a private or gated repository set HF_TOKEN to an access token{}",
+                if self.is_own() {
+                    ", or log in with `hf auth login`"
+                } else {
+                    ": that of `hf auth login` is sent to huggingface.co only"
+                }
             ),
-            Some(404) => format!(
+            Failure::Status { code: 404, .. } => format!(
                 "the server answered 404: there is no repository {repository}, or it has no revision {revision}. Check the name and --revision"
             ),
-            Some(code) => format!("the server answered {code}; try again later"),
-            None => format!("{error}; the same command continues the download"),
-        }
-    }
-}
-
-fn model(repository: &str, revision: &str) -> Repo {
-    Repo::with_revision(repository.to_owned(), RepoType::Model, revision.to_owned())
-}
-
-fn status(error: &ApiError) -> Option<u16> {
-    match error {
-        ApiError::RequestError(error) => match **error {
-            ureq::Error::StatusCode(code) => Some(code),
-            _ => None,
-        },
-        ApiError::TooManyRetries(error) => status(error),
-        _ => None,
+            Failure::Status { code, .. } => format!("the server answered {code}; try again later"),
+        };
+        Error::Network { url: url.into(), reason }
     }
 }
 
 /// Whether a conversion copies or reads the file besides the weights.
 fn is_small_file(name: &str) -> bool {
-    let tokenizer = |name: &str| {
-        let kind = Path::new(name).extension();
-        !name.contains(['/', '\\']) && kind.is_some_and(|kind| kind == "json" || kind == "txt")
-    };
-    let inner = name.strip_prefix(QFORMER_TOKENIZER).and_then(|rest| rest.strip_prefix('/'));
-    name == "config.json" || COPIED.contains(&name) || inner.is_some_and(tokenizer)
-}
-
-/// Passes the progress of one file on as that of all.
-struct Report<'a> {
-    /// Bytes of the files before this one.
-    base: u64,
-    done: u64,
-    total: u64,
-    sink: &'a mut dyn FnMut(u64, u64),
-}
-
-impl hf_hub::api::Progress for Report<'_> {
-    fn init(&mut self, _size: usize, _name: &str) {
-        self.done = 0;
-    }
-
-    fn update(&mut self, bytes: usize) {
-        self.done += bytes as u64;
-        (self.sink)(self.base + self.done, self.total);
-    }
-
-    fn finish(&mut self) {}
+    name == "config.json" || is_copied(name)
 }
 
 #[cfg(test)]

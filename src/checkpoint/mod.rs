@@ -12,6 +12,7 @@
 //! - [`parallel`]: work on several threads, results in order (native).
 //! - [`shardset`], [`output`] and [`journal`]: write safetensors files with aligned tensors, whole
 //!   or not at all, and continue where a run was interrupted (native).
+//! - `planted`, `small_files`: links in strangers' folders are neither followed nor copied (native).
 //! - [`mod@convert`], [`mod@export`], [`mod@inspect`], [`mod@synth`]: what the command line does (native).
 
 pub mod index;
@@ -37,11 +38,15 @@ pub mod output;
 #[cfg(not(target_family = "wasm"))]
 pub mod parallel;
 #[cfg(not(target_family = "wasm"))]
+mod planted;
+#[cfg(not(target_family = "wasm"))]
 pub mod recipe;
 #[cfg(not(target_family = "wasm"))]
 pub mod rows;
 #[cfg(not(target_family = "wasm"))]
 pub mod shardset;
+#[cfg(not(target_family = "wasm"))]
+mod small_files;
 #[cfg(not(target_family = "wasm"))]
 pub mod synth;
 

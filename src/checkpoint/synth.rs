@@ -12,13 +12,13 @@ use std::path::{Path, PathBuf};
 use half::slice::HalfFloatSliceExt;
 use serde_json::{Value, json};
 
-use super::convert::copy_small_files;
 use super::index::INDEX_FILE;
 use super::journal::Start;
 use super::layout;
 use super::output::OutputFolder;
 use super::safetensors::Dtype;
 use super::shardset::{Layout, Slot, index_json, plain_name, write_files};
+use super::small_files;
 use super::{Progress, Summary};
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
@@ -157,7 +157,7 @@ pub fn synth(
         output.write(INDEX_FILE, &index_json(&files, None)?)?;
     }
     if let Some(folder) = &options.tokenizers {
-        copy_small_files(folder, &mut output)?;
+        small_files::copy(folder, &mut output)?;
     }
     let mut json: Value = serde_json::from_slice(&options.config).map_err(|error| {
         Error::ConfigInvalid { file: "config.json".into(), reason: error.to_string() }
