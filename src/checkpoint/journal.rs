@@ -5,6 +5,7 @@
 //! half a line and half a file; a file counts only if its bytes have the hash that was noted.
 
 use super::index::ShardInfo;
+use super::planted::is_lone_file;
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -46,14 +47,26 @@ impl Journal {
     /// everything that the files depend on; `file` gives the path of the n-th file.
     ///
     /// # Errors
-    /// The folder cannot be written, or another conversion is writing to it.
+    /// The folder cannot be written, another conversion is writing to it, or what is in the
+    /// journal's place is not a file of its own.
     pub fn open(
         folder: &Path,
         key: &str,
         file: impl Fn(usize) -> PathBuf,
     ) -> Result<(Self, Start)> {
         let path = folder.join(NAME);
-        let there = path.exists();
+        let found = fs::symlink_metadata(&path);
+        if found.as_ref().is_ok_and(|found| !is_lone_file(found)) {
+            return Err(Error::OptionInvalid {
+                option: "output folder".into(),
+                reason: format!(
+                    "{} is a link, and the journal would be written elsewhere; remove {}",
+                    path.display(),
+                    folder.display()
+                ),
+            });
+        }
+        let there = found.is_ok();
         fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
         let io = |e| Error::io(&path, e);
         let mut options = OpenOptions::new();
@@ -126,15 +139,15 @@ fn write_line(file: &mut File, value: &impl Serialize) -> io::Result<()> {
     file.write_all(&line)
 }
 
-/// Whether the file has the length and the hash that were noted.
+/// Whether this is a file of its own, with the length and the hash that were noted.
 fn is_complete(path: &Path, info: &ShardInfo) -> bool {
     let hash = || -> io::Result<Sha256> {
-        let mut file = File::open(path)?;
-        if file.metadata()?.len() != info.bytes {
+        let found = fs::symlink_metadata(path)?;
+        if !is_lone_file(&found) || found.len() != info.bytes {
             return Err(io::ErrorKind::InvalidData.into());
         }
         let mut hash = Sha256::new();
-        io::copy(&mut file, &mut hash)?;
+        io::copy(&mut File::open(path)?, &mut hash)?;
         Ok(hash)
     };
     hash().is_ok_and(|hash| info.check_hash("", hash).is_ok())

@@ -3,12 +3,17 @@
 //! Everything goes to a folder of unfinished files within it; [`OutputFolder::commit`] moves them
 //! to their places, the index last. Dropped before that, on an error or when the user cancels, it
 //! leaves the folder as it was, save for work that a [`Journal`] lets the next run continue.
+//! Nothing is written through a link that is there already.
 
+use super::folder::read_small;
 use super::index::{INDEX_FILE, Index, ShardInfo};
 use super::journal::{Journal, Start};
+use super::planted;
+use super::small_files::QFORMER_TOKENIZER;
 use crate::error::{Error, Result};
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 /// The folder of unfinished files. It lies within the output and not beside it, because a file
@@ -36,7 +41,7 @@ impl OutputFolder {
     /// that the checkpoint in it is to be replaced; other files in it stay.
     ///
     /// # Errors
-    /// The folder cannot be made, is not empty, or is `source`.
+    /// The folder cannot be made, is not empty, is `source`, or has links where folders belong.
     pub fn create(root: &Path, source: &Path, force: bool) -> Result<Self> {
         let mut output = Self::open(root, source, force)?;
         output.clear()?;
@@ -72,6 +77,9 @@ impl OutputFolder {
         {
             return Err(refuse("is the source; choose another folder"));
         }
+        // Folders of files that will be written; a link in place of a file is replaced.
+        planted::check_folder(&root.join(UNFINISHED))?;
+        planted::check_folder(&root.join(QFORMER_TOKENIZER))?;
         let mut others = false;
         let mut unfinished = false;
         for entry in fs::read_dir(root).map_err(|e| Error::io(root, e))? {
@@ -87,7 +95,7 @@ impl OutputFolder {
             ));
         }
         let mut replaced = BTreeSet::from(["model.safetensors".to_owned(), INDEX_FILE.to_owned()]);
-        if let Ok(bytes) = fs::read(root.join(INDEX_FILE))
+        if let Ok(bytes) = read_small(&root.join(INDEX_FILE))
             && let Ok(index) = Index::parse(&bytes)
         {
             // Names that the parser let through are plain: they stay within the folder.
@@ -161,7 +169,8 @@ impl OutputFolder {
     pub fn write(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
         let path = self.add();
         self.name(name.to_owned());
-        fs::write(&path, bytes).map_err(|e| Error::io(&path, e))
+        let written = planted::create(&path).and_then(|mut file| file.write_all(bytes));
+        written.map_err(|e| Error::io(&path, e))
     }
 
     /// Gives all files their names, in the order in which they were written, and removes the
@@ -173,7 +182,8 @@ impl OutputFolder {
         let pending = std::mem::take(&mut self.pending);
         for (temporary, name) in &pending {
             let path = self.root.join(name);
-            if let Some(folder) = path.parent() {
+            if let Some(folder) = path.parent().filter(|folder| *folder != self.root) {
+                planted::check_folder(folder)?;
                 fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
             }
             fs::rename(temporary, &path).map_err(|e| Error::io(&path, e))?;

@@ -7,6 +7,7 @@
 
 use super::index::{ShardInfo, hex};
 use super::output::OutputFolder;
+use super::planted;
 use super::safetensors::{Dtype, FILLER};
 use crate::error::{Error, Result};
 use serde::ser::{Serialize, SerializeMap, Serializer};
@@ -133,7 +134,7 @@ pub fn write_files<'a>(
         }
         let io = |e| Error::io(&path, e);
         let mut file = HashedFile {
-            file: BufWriter::new(File::create(&path).map_err(io)?),
+            file: BufWriter::new(planted::create(&path).map_err(io)?),
             hash: Sha256::new(),
             bytes: 0,
         };

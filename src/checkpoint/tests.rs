@@ -4,6 +4,8 @@
 
 mod damage;
 mod fixture;
+#[cfg(unix)]
+mod links;
 mod resume;
 
 use super::names::{PATCH, SHARED};
