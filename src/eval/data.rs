@@ -62,13 +62,15 @@ pub struct Item {
     pub metric: Metric,
 }
 
-/// Reads a data set. Pictures are looked for in `images`, `metric` overrules the lines'.
+/// Reads a data set. Pictures are looked for in `images` and nowhere else, `metric` overrules
+/// the lines'.
 ///
 /// # Errors
 /// [`Error::DataInvalid`] with the first line that is malformed, contradicts the others, or
-/// names a picture that is not there.
+/// names a picture that is not there or lies outside of `images`; that folder is not there.
 pub fn read(path: &Path, images: &Path, metric: Option<Metric>) -> Result<Vec<Item>> {
     let text = std::fs::read_to_string(path).map_err(|error| Error::io(path, error))?;
+    let pictures = Pictures::open(images)?;
     let default_task = path.file_stem().unwrap_or_default().to_string_lossy();
     let invalid =
         |line, reason| Error::DataInvalid { file: path.display().to_string(), line, reason };
@@ -78,7 +80,7 @@ pub fn read(path: &Path, images: &Path, metric: Option<Metric>) -> Result<Vec<It
     for (number, text) in (1..).zip(text.lines()).filter(|(_, text)| !text.trim().is_empty()) {
         let line = serde_json::from_str(text)
             .map_err(|error| invalid(number, format!("{error} of this line")))?;
-        let item = check(line, number, images, &default_task, metric)
+        let item = check(line, number, &pictures, &default_task, metric)
             .map_err(|reason| invalid(number, reason))?;
         if !ids.insert(item.id.clone()) {
             return Err(invalid(number, format!("the id {} occurred before", item.id)));
@@ -103,10 +105,40 @@ pub fn read(path: &Path, images: &Path, metric: Option<Metric>) -> Result<Vec<It
     Ok(items)
 }
 
+/// The folder of the pictures.
+struct Pictures<'a> {
+    folder: &'a Path,
+    /// The same without links.
+    real: PathBuf,
+}
+
+impl<'a> Pictures<'a> {
+    fn open(folder: &'a Path) -> Result<Self> {
+        let here = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        let real = here.canonicalize().map_err(|error| Error::io(here, error))?;
+        Ok(Self { folder, real })
+    }
+
+    /// A picture in the folder: a data set may come from anybody, and names no other files.
+    fn find(&self, name: &str) -> Result<PathBuf, String> {
+        let path = self.folder.join(name);
+        let missing = || format!("there is no picture {}; is --images right?", path.display());
+        let real = path.canonicalize().map_err(|_| missing())?;
+        if !real.starts_with(&self.real) {
+            return Err(format!(
+                "the picture {} lies outside of {}; give the folder that holds all of them as --images",
+                path.display(),
+                self.real.display()
+            ));
+        }
+        if real.is_file() { Ok(path) } else { Err(missing()) }
+    }
+}
+
 fn check(
     line: Line,
     number: usize,
-    folder: &Path,
+    pictures: &Pictures<'_>,
     default_task: &str,
     metric: Option<Metric>,
 ) -> Result<Item, String> {
@@ -127,14 +159,13 @@ fn check(
     };
     enough(&line, metric, gold)?;
     let images: Vec<PathBuf> = match &line.image {
-        Images::One(name) => vec![folder.join(name)],
-        Images::Several(names) => names.iter().map(|name| folder.join(name)).collect(),
+        Images::One(name) => vec![pictures.find(name)?],
+        Images::Several(names) => {
+            names.iter().map(|name| pictures.find(name)).collect::<Result<_, _>>()?
+        }
     };
     if images.is_empty() {
         return Err("image is an empty list".into());
-    }
-    if let Some(missing) = images.iter().find(|path| !path.is_file()) {
-        return Err(format!("there is no picture {}; is --images right?", missing.display()));
     }
     let id = match &line.id {
         None => number.to_string(),

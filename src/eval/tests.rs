@@ -199,3 +199,37 @@ fn faults_of_the_data_are_named() {
     let missing = data::read(Path::new("no/such.jsonl"), Path::new(""), None);
     assert_eq!(missing.unwrap_err().code(), "io");
 }
+
+#[test]
+fn pictures_lie_in_their_folder() {
+    let fixture = Fixture::new(&[]);
+    let images = fixture.path("images");
+    std::fs::create_dir_all(images.join("inner")).unwrap();
+    std::fs::write(images.join("c.png"), "c").unwrap();
+    let read = |image: &str| {
+        let line = serde_json::json!({ "image": image, "question": "q", "answers": ["x"] });
+        fixture.write(&["", &line.to_string()]);
+        data::read(&fixture.path("data.jsonl"), &images, None)
+    };
+    let absolute = |name: &str| fixture.path(name).to_str().unwrap().to_owned();
+    let mut outside = vec!["../a.png".to_owned(), "inner/../../a.png".into(), absolute("a.png")];
+    let mut inside = vec!["c.png".to_owned(), "inner/../c.png".into(), absolute("images/c.png")];
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink(absolute("a.png"), images.join("out.png")).unwrap();
+        std::os::unix::fs::symlink(absolute(""), images.join("up")).unwrap();
+        std::os::unix::fs::symlink("c.png", images.join("in.png")).unwrap();
+        outside.extend(["out.png".into(), "up/a.png".into()]);
+        inside.push("in.png".into());
+    }
+    for image in outside {
+        let error = read(&image).unwrap_err();
+        assert_eq!(error.code(), "data-invalid", "{image}");
+        let said = error.to_string();
+        assert!(said.contains("line 2") && said.contains("lies outside of"), "{said}");
+    }
+    for image in inside {
+        assert_eq!(read(&image).unwrap().len(), 1, "{image}");
+    }
+    assert!(read("inner").unwrap_err().to_string().contains("there is no picture"));
+}
