@@ -1,5 +1,8 @@
 //! The command line: convert, export and inspect checkpoints; ask; verify; measure.
 
+// Whatever is printed goes through `cli::terminal`.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -40,7 +43,7 @@ fn main() -> ExitCode {
     match run() {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error [{}]: {error}", error.code());
+            cli::terminal::note(format_args!("error [{}]: {error}", error.code()));
             ExitCode::FAILURE
         }
     }

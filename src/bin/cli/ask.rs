@@ -1,7 +1,6 @@
 //! `instructblip ask`: one question about a picture or several, the answer streamed to the terminal, or
 //! given answers ranked.
 
-use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
@@ -13,6 +12,7 @@ use serde_json::json;
 use super::attention::{self, AttentionArgs};
 use super::generation::GenerationArgs;
 use super::load::{self, DeviceName};
+use super::terminal::{self, print_json, print_line};
 
 /// Arguments of `ask`.
 #[derive(clap::Args, Debug)]
@@ -62,7 +62,6 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 fn answer(args: &Args, session: &mut Session, pictures: &[PictureInfo]) -> Result<()> {
-    let mut stdout = std::io::stdout();
     let answer = pollster::block_on(session.ask(
         &args.question,
         &AskOptions::from(&args.generation),
@@ -70,8 +69,7 @@ fn answer(args: &Args, session: &mut Session, pictures: &[PictureInfo]) -> Resul
         &mut |token| {
             if !args.json {
                 // A closed pipe ends the answer: nobody reads on.
-                let written = write!(stdout, "{}", token.text).and_then(|()| stdout.flush());
-                if written.is_err() {
+                if terminal::print(&token.text).is_err() {
                     return ControlFlow::Break(());
                 }
             }
@@ -79,25 +77,26 @@ fn answer(args: &Args, session: &mut Session, pictures: &[PictureInfo]) -> Resul
         },
     ))?;
     if args.json {
-        println!("{:#}", json!({ "pictures": pictures, "answer": answer }));
-    } else {
-        println!();
-        print_rest(&answer);
+        return print_json(&json!({ "pictures": pictures, "answer": answer }));
     }
-    Ok(())
+    print_line("")?;
+    print_rest(&answer)
 }
 
 /// The other answers, and what is worth knowing about all of them.
-fn print_rest(answer: &Answer) {
+fn print_rest(answer: &Answer) -> Result<()> {
     for candidate in answer.candidates.iter().skip(1) {
-        println!("{}", candidate.text);
+        print_line(&candidate.text)?;
     }
     if let Some(seed) = answer.seed {
-        eprintln!("note: drawn with --seed {seed}");
+        terminal::note(format_args!("note: drawn with --seed {seed}"));
     }
     if answer.truncated_question {
-        eprintln!("note: the question is longer than the model takes; its beginning was left out");
+        terminal::note(
+            "note: the question is longer than the model takes; its beginning was left out",
+        );
     }
+    Ok(())
 }
 
 fn rank(args: &Args, session: &mut Session) -> Result<()> {
@@ -105,12 +104,12 @@ fn rank(args: &Args, session: &mut Session) -> Result<()> {
     let pace = Pace::default();
     let ranked = pollster::block_on(session.rank(&args.question, &args.rank, &options, &pace))?;
     if args.json {
-        println!("{:#}", json!(ranked));
-        return Ok(());
+        return print_json(&json!(ranked));
     }
     for place in ranked {
         let percent = 100.0 * place.probability;
-        println!("{percent:6.2} %  {:9.3}  {}", place.log_likelihood, place.text);
+        let (likelihood, text) = (place.log_likelihood, place.text);
+        print_line(format_args!("{percent:6.2} %  {likelihood:9.3}  {text}"))?;
     }
     Ok(())
 }

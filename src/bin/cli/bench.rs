@@ -9,6 +9,7 @@ use instructblip_web::bench::{BenchOptions, BenchReport, Machine, bench, table};
 use instructblip_web::{Error, Result, gpu};
 
 use super::load::{self, DeviceName};
+use super::terminal;
 
 /// Time every stage and every token, beside the bandwidth and the arithmetic of this GPU.
 #[derive(clap::Args, Debug)]
@@ -51,7 +52,7 @@ pub fn run(args: &Args) -> Result<()> {
         return show(args);
     }
     let report = measure(args)?;
-    print!("{}", table::render(&report));
+    terminal::print(table::render(&report))?;
     if let Some(path) = &args.json {
         let json = serde_json::to_string_pretty(&report)
             .map_err(|error| Error::Internal { reason: error.to_string() })?;
@@ -64,14 +65,17 @@ fn show(args: &Args) -> Result<()> {
     let reports = read(&args.set)?;
     let Some(path) = &args.before else {
         let tables: Vec<String> = reports.iter().map(table::render).collect();
-        print!("{}", tables.join("\n"));
-        return Ok(());
+        return terminal::print(tables.join("\n"));
     };
     let before = read(path)?;
     for after in &reports {
         match before.iter().find(|before| before.model == after.model) {
-            Some(before) => println!("{}", table::compare(before, after)),
-            None => eprintln!("note: {} has no measurements of {}", path.display(), after.model),
+            Some(before) => terminal::print_line(table::compare(before, after))?,
+            None => terminal::note(format_args!(
+                "note: {} has no measurements of {}",
+                path.display(),
+                after.model
+            )),
         }
     }
     Ok(())
@@ -107,7 +111,8 @@ fn measure(args: &Args) -> Result<BenchReport> {
     };
     let spinner = ProgressBar::new_spinner();
     spinner.enable_steady_tick(Duration::from_millis(200));
-    let progress = |what: &str| spinner.set_message(format!("measuring: {what}"));
+    let progress =
+        |what: &str| spinner.set_message(terminal::plain(format_args!("measuring: {what}")));
     let name = name(&args.set);
     let report = pollster::block_on(bench(&session, &name, machine, options, &progress));
     spinner.finish_and_clear();

@@ -1,6 +1,7 @@
 //! `instructblip convert`: a Hugging Face checkpoint to a shard set.
 
 use super::progress::{Bar, bytes_bar};
+use super::terminal;
 use instructblip_web::Error;
 use instructblip_web::checkpoint::hub::{Hub, is_repository};
 use instructblip_web::checkpoint::output::UNFINISHED;
@@ -14,8 +15,10 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Folder of the checkpoint, as transformers saves it; or OWNER/NAME of a repository on the
-    /// Hugging Face hub, which is downloaded to its cache first. HF_ENDPOINT, HF_TOKEN and
-    /// HF_HOME are honoured.
+    /// Hugging Face hub, which is downloaded to its cache first and compared with its hashes.
+    /// HF_ENDPOINT, HF_TOKEN, HF_TOKEN_PATH and HF_HOME are honoured: HF_TOKEN is sent to
+    /// HF_ENDPOINT, which then must be https or this machine; the login that `hf auth login`
+    /// stored is sent to huggingface.co only.
     source: PathBuf,
     /// Folder for the shard set, empty or new.
     out: PathBuf,
@@ -78,16 +81,16 @@ fn download(repository: &str, revision: &str) -> Result<PathBuf, Error> {
         bar.set_position(done);
     })?;
     bar.finish_and_clear();
-    eprintln!("{repository} at {revision}: {}", folder.display());
+    terminal::note(format_args!("{repository} at {revision}: {}", folder.display()));
     Ok(folder)
 }
 
 fn say_what_stays(out: &Path) {
     let folder = out.join(UNFINISHED);
     if folder.exists() {
-        eprintln!(
+        terminal::note(format_args!(
             "The files that are complete stay in {}: the same command continues after them.",
             folder.display()
-        );
+        ));
     }
 }

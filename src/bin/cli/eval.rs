@@ -11,6 +11,7 @@ use instructblip_web::session::AskOptions;
 use instructblip_web::{Error, Result};
 
 use super::load::{self, DeviceName};
+use super::terminal;
 
 /// Arguments of `eval`.
 #[derive(clap::Args, Debug)]
@@ -20,7 +21,8 @@ pub struct Args {
     /// Model folder: a shard set, or a Hugging Face checkpoint.
     #[arg(long)]
     model: PathBuf,
-    /// Folder of the pictures [default: the data set's].
+    /// Folder of the pictures [default: the data set's]. Pictures outside of it are refused, also
+    /// where a link leads to them.
     #[arg(long)]
     images: Option<PathBuf>,
     /// Report to write, with .md and .answers.jsonl beside it [default: DATA.report.json].
@@ -106,7 +108,8 @@ pub fn run(args: &Args) -> Result<()> {
         if !started {
             started = true;
             if progress.done > 0 {
-                eprintln!("{} of {} answered before", progress.done, progress.total);
+                let (done, total) = (progress.done, progress.total);
+                terminal::note(format_args!("{done} of {total} answered before"));
             }
             // The rate and the time left are those of this run.
             bar.set_length((progress.total - progress.done) as u64);
@@ -124,8 +127,9 @@ pub fn run(args: &Args) -> Result<()> {
     let table = report.markdown();
     write(&out, &(json + "\n"))?;
     write(&out.with_extension("md"), &table)?;
-    print!("{table}");
-    eprintln!("report: {}, answers: {}", out.display(), answers_path.display());
+    terminal::print(&table)?;
+    let answers = answers_path.display();
+    terminal::note(format_args!("report: {}, answers: {answers}", out.display()));
     Ok(())
 }
 

@@ -1,8 +1,8 @@
 //! `instructblip inspect`: what is in a checkpoint or a shard set.
 
+use super::terminal;
 use instructblip_web::Error;
 use instructblip_web::checkpoint::inspect;
-use std::io::Write as _;
 use std::path::PathBuf;
 
 /// Show the parts of a checkpoint or shard set: tensors, parameters, bytes, formats.
@@ -21,11 +21,8 @@ pub struct Args {
 /// Those of `inspect`, or the output is closed.
 pub fn run(args: Args) -> Result<(), Error> {
     let table = inspect(&args.path)?;
-    let text = if args.json {
-        let json = serde_json::to_string_pretty(&table);
-        json.map_err(|e| Error::Internal { reason: e.to_string() })? + "\n"
-    } else {
-        table.to_string()
-    };
-    std::io::stdout().write_all(text.as_bytes()).map_err(|e| Error::io("standard output", e))
+    match args.json {
+        true => terminal::print_json(&table),
+        false => terminal::print(&table),
+    }
 }

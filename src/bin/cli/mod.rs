@@ -11,4 +11,5 @@ pub mod inspect;
 pub mod load;
 pub mod progress;
 pub mod synth;
+pub mod terminal;
 pub mod verify;

@@ -1,5 +1,6 @@
 //! The progress bar of the long commands, on standard error, and how Ctrl-C ends them.
 
+use super::terminal;
 use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
 use instructblip_web::checkpoint::{Progress, Start, Summary};
 use std::ops::ControlFlow;
@@ -44,11 +45,11 @@ impl Bar {
             // Said where standard error is no terminal, too.
             self.bar.suspend(|| match progress.start {
                 Start::Fresh => {}
-                Start::Resumed => eprintln!(
+                Start::Resumed => terminal::note(format_args!(
                     "Continuing an interrupted conversion, {} are done.",
                     DecimalBytes(progress.done)
-                ),
-                Start::Restarted => eprintln!(
+                )),
+                Start::Restarted => terminal::note(
                     "Starting over: what an interrupted conversion left was made with other options or from another source."
                 ),
             });
@@ -72,10 +73,10 @@ impl Bar {
         let files = if summary.files == 1 { "file" } else { "files" };
         let Summary { tensors, files: count, .. } = summary;
         let seconds = self.begun.elapsed().as_secs_f64();
-        eprintln!(
+        terminal::note(format_args!(
             "{tensors} tensors, {before}{after} in {count} {files}, {seconds:.1} s: {}",
             out.display()
-        );
+        ));
     }
 }
 

@@ -7,6 +7,7 @@ use instructblip_web::verify::{DEFAULT_TOLERANCE, Golden, Report, VerifyOptions,
 use instructblip_web::{Error, Result};
 
 use super::load::{self, DeviceName};
+use super::terminal::{self, print_line};
 
 /// Arguments of `verify`.
 #[derive(clap::Args, Debug)]
@@ -48,37 +49,37 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         };
         let report = pollster::block_on(verify(&session, &golden, &options))?;
         if !args.json {
-            print(&report);
+            print(&report)?;
         }
         reports.push(report);
     }
     let ok = reports.iter().all(|report| report.ok);
     if args.json {
-        let json = serde_json::to_string_pretty(&reports)
-            .map_err(|error| Error::Internal { reason: error.to_string() })?;
-        println!("{json}");
+        terminal::print_json(&reports)?;
     }
     Ok(if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn print(report: &Report) {
-    println!("{}: {}", report.golden, report.prompt);
+fn print(report: &Report) -> Result<()> {
+    print_line(format_args!("{}: {}", report.golden, report.prompt))?;
     let mark = |ok| if ok { "ok" } else { "FAIL" };
     for stage in &report.stages {
-        println!(
+        print_line(format_args!(
             "  {:28} max |d| {:9.2e}  relative {:9.2e}  {:8.2} s  {}",
             stage.name,
             stage.max_absolute,
             stage.relative,
             stage.milliseconds / 1e3,
             mark(stage.ok)
-        );
+        ))?;
     }
     for ids in &report.ids {
-        let equal = if ids.ok { "equal" } else { "different" };
-        println!("  {:28} {} ids {equal}  {}", ids.name, ids.expected.len(), mark(ids.ok));
+        let (equal, count) = (if ids.ok { "equal" } else { "different" }, ids.expected.len());
+        print_line(format_args!("  {:28} {count} ids {equal}  {}", ids.name, mark(ids.ok)))?;
         if !ids.ok {
-            println!("    expected {:?}\n    found    {:?}", ids.expected, ids.found);
+            let (expected, found) = (&ids.expected, &ids.found);
+            print_line(format_args!("    expected {expected:?}\n    found    {found:?}"))?;
         }
     }
+    Ok(())
 }
