@@ -7,6 +7,9 @@
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Everything that can go wrong, from the bytes of a picture to a lost GPU.
+///
+/// The sentences quote names and texts of files as they are: whoever prints one to a terminal
+/// escapes its control characters first, as the command line does.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -4,10 +4,10 @@
 //! conversion reads, all of one commit, each with the length and hash that the list of files
 //! names. A download that was cut off continues at its byte.
 //!
-//! - [`listing`]: what the server says there is, checked before any of it is used.
-//! - [`client`]: requests, redirects and who gets the token.
-//! - [`transfer`]: one file, received and verified.
-//! - [`cache`]: where files lie. No path contains anything a header says.
+//! - `listing`: what the server says there is, checked before any of it is used.
+//! - `client`: requests, redirects and who gets the token.
+//! - `transfer`: one file, received and verified.
+//! - `cache`: where files lie. No path contains anything a header says.
 
 mod cache;
 mod client;
