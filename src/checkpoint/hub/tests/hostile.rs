@@ -43,23 +43,24 @@ fn no_header_becomes_a_path() {
     let t = tempfile::tempdir().unwrap();
     let (home, victim) = (t.path().join("home"), t.path().join("victim"));
     std::fs::write(&victim, "mine").unwrap();
-    let names = [victim.to_str().unwrap().to_owned(), "../../../../victim".into()];
-    for name in names {
-        let repository = Repository(fixture());
-        let server = Server::start(move |request| {
-            let mut reply = repository.answer(request);
-            reply.headers.retain(|(name, _)| *name == "Content-Range");
-            reply
-                .with("ETag", format!("\"{name}\""))
-                .with("X-Linked-ETag", format!("\"{name}\""))
-                .with("X-Repo-Commit", name.clone())
-        });
-        fetch(&server.hub(&home, None)).unwrap();
-        assert_eq!(std::fs::read(&victim).unwrap(), b"mine");
-        let outside: Vec<_> =
-            paths(t.path()).into_iter().filter(|path| !path.starts_with("home")).collect();
-        assert_eq!(outside, ["victim"]);
-        std::fs::remove_dir_all(&home).unwrap();
+    for header in ["ETag", "X-Linked-ETag", "X-Repo-Commit"] {
+        for name in [victim.to_str().unwrap(), "../../../../victim", "../../../../new"] {
+            let (repository, name) = (Repository(fixture()), name.to_owned());
+            let server = Server::start(move |request| {
+                let mut reply = repository.answer(request);
+                reply.headers.retain(|(name, _)| *name != header);
+                reply.with(header, format!("\"{name}\""))
+            });
+            let outcome = fetch(&server.hub(&home, None));
+            assert_eq!(std::fs::read(&victim).unwrap(), b"mine", "{header}: {outcome:?}");
+            let all = paths(t.path());
+            let outside: Vec<_> = all.iter().filter(|path| !path.starts_with("home")).collect();
+            assert_eq!(outside, ["victim"], "{header}: {outcome:?}");
+            let names = [COMMIT, "refs/main", "blobs", "config.json", "tokenizer.json"];
+            outcome.unwrap();
+            assert!(names.iter().all(|name| all.iter().any(|path| path.ends_with(name))));
+            std::fs::remove_dir_all(&home).unwrap();
+        }
     }
 }
 
@@ -133,13 +134,14 @@ fn the_token_stays_with_its_endpoint() {
         None => Reply::redirect(format!("{host}{}", request.path)),
         Some(path) => repository.answer(&Request { path: path.into(), ..request.clone() }),
     });
-    fetch(&server.hub(t.path(), Some(TOKEN))).unwrap();
+    let outcome = fetch(&server.hub(t.path(), Some(TOKEN)));
+    let elsewhere = other.seen();
+    assert!(elsewhere.iter().all(|request| request.authorization.is_none()), "{elsewhere:?}");
+    outcome.unwrap();
+    assert_eq!(elsewhere.len(), 5);
     let seen = server.seen();
     assert!(seen.iter().any(|request| request.path.starts_with("/moved")));
     assert!(seen.iter().all(|request| request.authorization.is_some()), "{seen:?}");
-    let seen = other.seen();
-    assert_eq!(seen.len(), 5);
-    assert!(seen.iter().all(|request| request.authorization.is_none()), "{seen:?}");
 }
 
 #[test]

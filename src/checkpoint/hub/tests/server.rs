@@ -48,8 +48,10 @@ impl Reply {
         Self { status, headers: Vec::new(), body, length, hang: std::time::Duration::ZERO }
     }
 
+    /// With the headers that the hub sends along.
     pub(super) fn redirect(location: impl Into<String>) -> Self {
-        Self::new("302 Found", Vec::new()).with("Location", location)
+        let reply = Self::new("302 Found", Vec::new()).with("Location", location);
+        reply.with("X-Linked-ETag", "\"etag\"").with("X-Repo-Commit", COMMIT)
     }
 
     pub(super) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
