@@ -21,8 +21,8 @@ use crate::error::{Error, Result};
 use cache::Cache;
 use client::{Client, Failure};
 use listing::{Listing, RemoteFile};
-use std::env;
 use std::path::PathBuf;
+use std::{env, fmt};
 use transfer::Transfer;
 
 /// The hub's own address.
@@ -34,7 +34,7 @@ const MAX_TOKEN_FILE: usize = 4096;
 const SINGLE_FILE: &str = "model.safetensors";
 
 /// Where repositories are and who asks for them.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Hub {
     /// Address of the server; the hub's own where there is none.
     pub endpoint: Option<String>,
@@ -43,6 +43,16 @@ pub struct Hub {
     pub token: Option<String>,
     /// The folder with the cache, `hub/`.
     pub home: PathBuf,
+}
+
+impl fmt::Debug for Hub {
+    /// Without the token, which must not get into a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { endpoint, token, home } = self;
+        let token = token.as_ref().map(|_| "…");
+        let mut fields = f.debug_struct("Hub");
+        fields.field("endpoint", endpoint).field("token", &token).field("home", home).finish()
+    }
 }
 
 /// Whether the text is of the form `OWNER/NAME`.

@@ -120,6 +120,13 @@ fn refusals_say_what_to_do() {
 }
 
 #[test]
+fn no_log_shows_the_token() {
+    let hub = Hub { endpoint: None, token: Some(TOKEN.into()), home: "home".into() };
+    let shown = format!("{hub:?}");
+    assert!(!shown.contains(TOKEN) && shown.contains("home"), "{shown}");
+}
+
+#[test]
 fn names_of_repositories() {
     for name in ["Salesforce/instructblip-flan-t5-xl", "a/b", "a_b/c.d"] {
         assert!(is_repository(name), "{name}");
