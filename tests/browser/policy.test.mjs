@@ -51,6 +51,8 @@ async function tryOut(evaluate, ways) {
       await evaluate(`void (async () => { const url = ${JSON.stringify(url)}; ${code} })().catch(() => {})`).catch(() => {});
     }
     await new Promise((done) => setTimeout(done, 3500));
+    const awaited = () => sinks.some(({ outcome, got }) => outcome === "message" && !got.messages);
+    for (let times = 0; times < 60 && awaited(); times++) await new Promise((done) => setTimeout(done, 250));
     return Object.fromEntries(
       sinks.map(({ name, got }) => [name, got.messages ? "message" : got.connections ? "connection" : "nothing"]),
     );
@@ -76,16 +78,15 @@ async function tryEverything(page) {
 }
 
 test("neither the page nor the engine reaches another host, save by what no policy forbids", async (t) => {
-  const { page, problems } = await visit(t, browser);
+  const { page } = await visit(t, browser); // which complains of each
   await modelReady(page);
   await tryEverything(page);
-  assertQuiet(problems, [REFUSED]);
 });
 
 test("with a model of another host they reach that one, by requests, and no other", async (t) => {
   const host = await modelHost(t);
   const query = `?model=${host.folder}`;
-  const { server, page, problems } = await visit(t, browser, { query, allow: [host.origin] });
+  const { server, page } = await visit(t, browser, { query, allow: [host.origin] });
   await page.evaluate(() => (document.cookie = "session=secret"));
   await agree(page);
   await modelReady(page);
@@ -110,7 +111,6 @@ test("with a model of another host they reach that one, by requests, and no othe
   await page.reload();
   await modelReady(page); // what was agreed to holds for a reload
   await tryEverything(page);
-  assertQuiet(problems, [REFUSED]);
 });
 
 test("no policy keeps a page from leaving", async (t) => {

@@ -115,10 +115,10 @@ const CONNECTED = ["frame", "form", "form into a window"];
 
 /** What no policy of a page forbids: ARCHITECTURE.md says so. @type {Record<string, string>} */
 const OPEN = {
+  "WebRTC": 'const peer = (self.peer = new RTCPeerConnection({ iceServers: [{ urls: url.replace("http://", "turn:").slice(0, -1) + "?transport=tcp", username: "picture", credential: "x" }] })); peer.createDataChannel("way"); await peer.setLocalDescription()',
   "popup": "open(url)",
   "link into a window": 'put("a", { href: url, target: "_blank" }).click()',
   "download": 'put("a", { href: url, download: "" }).click()',
-  "WebRTC": 'const peer = new RTCPeerConnection({ iceServers: [{ urls: url.replace("http://", "turn:").slice(0, -1) + "?transport=tcp", username: "picture", credential: "x" }] }); peer.createDataChannel("way"); await peer.setLocalDescription()',
 };
 
 /** Likewise. @type {Record<string, string>} */
