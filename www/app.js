@@ -3,9 +3,11 @@
  *
  * The engine lives in a worker (`engine/`); here is only what a visitor sees and does.
  */
+import { asked, choose } from "./page/policy.js"; // first: what comes after it can reach no other host
 import { Model } from "./engine/engine.js";
 import { plainError } from "./engine/errors.js";
 import { prompts } from "./engine/prompts.js";
+import { serviceWorkerAddress } from "./engine/script_urls.js";
 import { Chat } from "./page/chat.js";
 import { Composer } from "./page/composer.js";
 import { Looked } from "./page/looked.js";
@@ -13,7 +15,6 @@ import { ModelPanel } from "./page/model_panel.js";
 import { PicturePanel } from "./page/picture_panel.js";
 import { Settings } from "./page/settings.js";
 
-const POCKET = "./pocket/";
 /** Of a picture that the model cannot look at yet. */
 const WAITS = "The model will look at it as soon as that part of it has arrived.";
 /** A lost engine is rebuilt by itself, but not over and over. */
@@ -21,7 +22,7 @@ const REBUILD_PAUSE_MS = 60_000;
 
 /** The model, from when it begins to load. @type {Model | null} */
 let model = null;
-let modelUrl = POCKET;
+let modelUrl = asked.url;
 /** @type {AbortController | null} */
 let loading = null;
 /** The files of the current picture, or pictures. @type {Uint8Array[]} */
@@ -41,7 +42,7 @@ let rebuiltAt = -Infinity;
 let generalQuestions = [];
 
 const modelPanel = new ModelPanel({
-  onLoad: (url) => void load(url),
+  onLoad: pick,
   onCancel: () => loading?.abort(),
   onAgain: () => void load(modelUrl),
 });
@@ -59,6 +60,16 @@ const settings = new Settings();
 const chat = new Chat();
 const looked = new Looked(() => model);
 const composer = new Composer({ onAsk: (request) => void ask(request), onStop: () => answering?.abort() });
+
+/** @param {string} text the address that the visitor chose */
+function pick(text) {
+  try {
+    const url = choose(text);
+    if (url !== null) void load(url);
+  } catch (error) {
+    modelPanel.propose(text, error instanceof Error ? error.message : String(error));
+  }
+}
 
 /** @param {string} url */
 async function load(url) {
@@ -92,12 +103,13 @@ function loadFailed(error) {
   model = null;
   if (!answering) composer.allow("waiting");
   if (pictures.length) picturePanel.note(WAITS);
-  if (error.code === "device-lost") rebuild(error);
-  else modelPanel.failed(error, true);
+  // Also after a lost GPU: it may have been this model that was too much for it.
+  modelPanel.failed(error, true);
 }
 
 /**
- * After a lost GPU: the same model again, from the browser's cache. The chat stays.
+ * After the GPU was lost under a model that was ready: the same model again, from the browser's
+ * cache. The chat stays.
  *
  * @param {import("./engine/protocol.js").PlainError} error
  */
@@ -192,8 +204,8 @@ async function showExamples() {
 
 void showExamples();
 composer.allow("waiting");
-const wanted = new URL(new URLSearchParams(location.search).get("model") ?? POCKET, document.baseURI);
-if (wanted.origin === location.origin) void load(wanted.href);
-else modelPanel.propose(wanted.href);
-// Keeps the page's own files for visits without a network.
-void navigator.serviceWorker?.register("sw.js").catch(() => {});
+if (asked.agreed) void load(asked.url);
+else modelPanel.propose(asked.url, asked.problem);
+// Keeps the page's own files for visits without a network. The list of them is asked for past the
+// browser's cache, as `sw.js` itself is, so that an update is noticed.
+void navigator.serviceWorker?.register(serviceWorkerAddress(), { updateViaCache: "none" }).catch(() => {});

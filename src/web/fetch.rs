@@ -195,7 +195,12 @@ impl Attempt {
         })
     }
 
-    /// Waits for what the server does next, but not for ever.
+    /// Whether the server was given up: nothing more can be waited for.
+    fn is_silent(&self) -> bool {
+        self.heard.get().elapsed() >= self.stall
+    }
+
+    /// Waits for what the server does next, but not for ever. Not after the server was given up.
     async fn wait<T>(
         &self,
         url: &str,
@@ -244,18 +249,28 @@ where
     }
 }
 
+/// What all requests have in common. Another host is not told which page asks by a `Referer`, and
+/// gets no cookies, since these go to the page's own origin unless asked for otherwise: a model may
+/// lie behind the same log-in as the page.
+fn init(attempt: &Attempt, mode: RequestCache) -> RequestInit {
+    let init = RequestInit::new();
+    init.set_signal(Some(&attempt.cancel.signal()));
+    init.set_cache(mode);
+    // Setting a property of a fresh object cannot fail.
+    let _ = Reflect::set(&init, &"referrerPolicy".into(), &"no-referrer".into());
+    init
+}
+
 /// The response, or `None` for a file that is not there.
 async fn request(
     url: &str,
     attempt: &Attempt,
     mode: RequestCache,
 ) -> Result<Option<Response>, Failure> {
-    let init = RequestInit::new();
-    init.set_signal(Some(&attempt.cancel.signal()));
-    init.set_cache(mode);
+    let init = init(attempt, mode);
     let network = |reason: String| Error::Network { url: url.into(), reason };
     let response = match attempt.wait(url, js::fetch(url, &init)).await {
-        Err(Failure::Again(_)) if hidden(url, attempt).await => {
+        Err(Failure::Again(_)) if !attempt.is_silent() && hidden(url, attempt).await => {
             return Err(Failure::Final(Error::CorsMissing {
                 url: url.into(),
                 origin: js::origin(),
@@ -282,9 +297,7 @@ async fn hidden(url: &str, attempt: &Attempt) -> bool {
     if !elsewhere {
         return false;
     }
-    let init = RequestInit::new();
-    init.set_signal(Some(&attempt.cancel.signal()));
-    init.set_cache(RequestCache::NoStore);
+    let init = init(attempt, RequestCache::NoStore);
     // Setting a property of a fresh object cannot fail.
     let _ = Reflect::set(&init, &"mode".into(), &"no-cors".into());
     attempt.wait(url, js::fetch(url, &init)).await.is_ok()

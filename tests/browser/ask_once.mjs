@@ -8,7 +8,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { WWW, ask, givePicture, launch, modelReady, openPage, servePage } from "./harness.mjs";
+import { WWW, agree, ask, givePicture, launch, modelReady, openPage, servePage } from "./harness.mjs";
 
 const { values } = parseArgs({ options: { model: { type: "string" } } });
 
@@ -21,18 +21,18 @@ function firstCase() {
 }
 
 const { picture, question, answer } = firstCase();
-const remote = values.model?.startsWith("http");
-const server = await servePage(values.model && !remote ? { mounts: { "/check": values.model } } : {});
+const remote = values.model && /^https?:\/\//.test(values.model) ? values.model : null;
+const server = await servePage(remote ? { allow: [new URL(remote).origin] } : values.model ? { mounts: { "/check": values.model } } : {});
 const browser = await launch();
 try {
   const { page, problems } = await openPage(browser);
-  const address = server.url + (values.model ? `?model=${encodeURIComponent(remote ? values.model : "./check/")}` : "");
+  const address = server.url + (values.model ? `?model=${encodeURIComponent(remote ?? "./check/")}` : "");
   /** Opens the page and does all a visitor does, as soon as the page lets him. */
   const visit = async () => {
     const start = performance.now();
     const seconds = () => `${((performance.now() - start) / 1e3).toFixed(1)} s`;
     await page.goto(address);
-    if (remote) await page.locator("#model-picker button[type=submit]").click(); // a link only proposes
+    if (remote) await agree(page); // a link only proposes
     const asking = givePicture(page, picture, readFileSync(join(WWW, picture)))
       .then(async () => ({ looked: seconds(), note: await page.locator("#picture-note").textContent(), ...(await ask(page, question)) }))
       .then((found) => ({ ...found, answered: seconds() }));

@@ -69,14 +69,14 @@ test("a lost device is said, the model comes back from the cache, the chat stays
   assertQuiet(problems);
 });
 
-test("a device lost while loading: said, and loaded again by itself", async (t) => {
+test("a device lost while loading: said, and loaded again only when the visitor says so", async (t) => {
   const inject = inWorker(KEEP_DEVICE);
   let shards = 0;
   let arrived = () => {};
   let release = () => {};
   const asked = new Promise((resolve) => (arrived = () => resolve(null)));
   const gate = new Promise((resolve) => (release = () => resolve(null)));
-  const { page, problems } = await visit(t, browser, {
+  const { server, page, problems } = await visit(t, browser, {
     hook: async (request) => {
       if (request.path.endsWith(".safetensors") && shards++ === 0) {
         arrived();
@@ -90,7 +90,14 @@ test("a device lost while loading: said, and loaded again by itself", async (t) 
   release();
   const error = await shownError(page, "#model-error");
   assert.equal(error.code, "device-lost");
+  // The model itself may have been too much for the GPU.
+  const fetched = () => server.requests.filter(({ path }) => path === "/pocket/config.json").length;
+  await page.waitForTimeout(1000);
+  assert.equal(fetched(), 1);
+  assert.equal(await page.locator("#model-state").textContent(), "could not be loaded");
+  await page.locator("#model-again").click();
   await modelReady(page);
+  assert.equal(fetched(), 2);
   assertQuiet(problems);
 });
 

@@ -7,12 +7,16 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
+import { writePageFiles } from "../../tools/page_files.mjs";
 import { serve } from "../../tools/serve.mjs";
 
 export const WWW = fileURLToPath(new URL("../../www", import.meta.url));
 
 /** The shard set under test: the page's own, or the one that this variable names. */
 export const POCKET = process.env.INSTRUCTBLIP_POCKET ?? join(WWW, "pocket");
+
+// As the build does: a file of the page may have changed since.
+await writePageFiles(WWW);
 
 /** A software GPU that every machine has; no request of the browser's own. */
 const FLAGS = [
@@ -113,7 +117,7 @@ export function assertQuiet(problems, expected = []) {
  * @param {Partial<import("../../tools/serve.mjs").Options>} [options]
  */
 export function servePage({ mounts, ...options } = {}) {
-  return serve({ root: WWW, mounts: { "/pocket": POCKET, ...mounts }, ...options });
+  return serve({ root: WWW, mounts: { "/pocket": POCKET, ...mounts }, record: true, ...options });
 }
 
 /**
@@ -176,6 +180,16 @@ export function loadInPage(page, url, options = {}) {
     },
     { url, ...options },
   );
+}
+
+/**
+ * Agrees to the model of another host that the page's address proposes: the page is opened anew.
+ *
+ * @param {import("playwright-core").Page} page
+ */
+export async function agree(page) {
+  await page.locator("#model-picker button[type=submit]").click();
+  await page.locator("#model-state[data-state]").waitFor();
 }
 
 /**

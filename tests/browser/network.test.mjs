@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { after, before, test } from "node:test";
-import { NO_MODEL, POCKET, assertQuiet, launch, loadInPage, servePage, visit } from "./harness.mjs";
+import { NO_MODEL, POCKET, agree, assertQuiet, launch, loadInPage, modelReady, servePage, shownError, visit } from "./harness.mjs";
 import { ShardSet } from "./shard_set.mjs";
 
 /** @type {import("playwright-core").Browser} */
@@ -102,15 +102,16 @@ test("a minute of silence is survived without any option", () => {
 test("a host without CORS headers is told what it must send", async (t) => {
   const host = await servePage();
   t.after(host.close);
-  const { server, page, problems } = await visit(t, browser, { query: NO_MODEL });
-  const { code, sentence } = await loadInPage(page, `${host.url}pocket/`);
+  const { server, page, problems } = await visit(t, browser, { query: `?model=${host.url}pocket/`, allow: [new URL(host.url).origin] });
+  await agree(page);
+  const { code, sentence } = await shownError(page, "#model-error");
   assert.equal(code, "cors-missing");
   const origin = server.url.replace(/\/$/, "");
-  assert.match(sentence, new RegExp(`^${host.url}pocket/\\S+ cannot be read .* Access-Control-Allow-Origin: ${origin}`));
+  assert.match(sentence ?? "", new RegExp(`^${host.url}pocket/\\S+ cannot be read .* Access-Control-Allow-Origin: ${origin}`));
   assertQuiet(problems, [CORS]);
 });
 
-test("a host with CORS headers will do", async (t) => {
+test("a host with CORS headers will do, and is not asked for before the visitor agrees", async (t) => {
   const host = await servePage({
     hook: ({ path }) => {
       const body = set.files.get(path.slice("/pocket/".length));
@@ -118,16 +119,29 @@ test("a host with CORS headers will do", async (t) => {
     },
   });
   t.after(host.close);
-  const { page, problems } = await visit(t, browser, { query: NO_MODEL });
-  assert.equal((await loadInPage(page, `${host.url}pocket/`)).code, null);
+  const { page, problems } = await visit(t, browser, { allow: [new URL(host.url).origin] });
+  await page.locator("#model-change").click();
+  await page.locator("#model-url").fill(`${host.url}pocket/`);
+  assert.deepEqual(host.requests, []);
+  await agree(page);
+  await modelReady(page);
+  assert.equal(new URL(page.url()).searchParams.get("model"), `${host.url}pocket/`);
+  // Back to our own, in place.
+  await page.locator("#model-change").click();
+  await page.locator("#model-pocket").check();
+  await page.locator("#model-picker button[type=submit]").click();
+  await page.locator('#model-state[data-state="loading"]').waitFor();
+  await modelReady(page);
+  assert.equal(new URL(page.url()).search, "");
   assertQuiet(problems);
 });
 
 test("a host that is not there", async (t) => {
-  const { page, problems } = await visit(t, browser, { query: NO_MODEL });
-  const { code, sentence } = await loadInPage(page, "http://127.0.0.1:1/pocket/");
+  const { page, problems } = await visit(t, browser, { query: "?model=http://127.0.0.1:1/pocket/", allow: ["http://127.0.0.1:1"] });
+  await agree(page);
+  const { code, sentence } = await shownError(page, "#model-error");
   assert.equal(code, "network");
-  assert.match(sentence, /^Could not fetch http:\/\/127\.0\.0\.1:1\/pocket\//);
+  assert.match(sentence ?? "", /^Could not fetch http:\/\/127\.0\.0\.1:1\/pocket\//);
   assertQuiet(problems, [FAILED]);
 });
 

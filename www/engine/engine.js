@@ -5,6 +5,7 @@
  * memory and a fresh GPU device, and `free` gives everything back by ending the worker.
  */
 import { InstructBlipError, fromPlain } from "./errors.js";
+import { workerAddress } from "./script_urls.js";
 
 /** @typedef {import("./protocol.js").TokenEvent} TokenEvent */
 /** @typedef {import("./protocol.js").Prompt} Prompt */
@@ -24,12 +25,10 @@ import { InstructBlipError, fromPlain } from "./errors.js";
  * @returns {Worker}
  */
 function startWorker() {
-  const address = new URL("./worker.js", import.meta.url).href;
-  const source = new Blob([`import ${JSON.stringify(address)};`], { type: "text/javascript" });
-  const blob = URL.createObjectURL(source);
-  const worker = new Worker(blob, { type: "module", name: "instructblip" });
+  const { address, trusted } = workerAddress();
+  const worker = new Worker(trusted, { type: "module", name: "instructblip" });
   // The address is needed until the worker has read it; its first message proves that it has.
-  worker.addEventListener("message", () => URL.revokeObjectURL(blob), { once: true });
+  worker.addEventListener("message", () => URL.revokeObjectURL(address), { once: true });
   return worker;
 }
 

@@ -1,11 +1,16 @@
 /**
- * Models in the browser's storage: one cache of the Cache API, everything in it under the SHA-256
- * of its content, so that models share what they have in common.
+ * Models in the browser's storage: one cache of the Cache API, everything in it under the origin it
+ * came from and the SHA-256 of its content. Models of one origin share what they have in common;
+ * those of two do not, since a host that lists hashes would learn from what is not asked for which
+ * models of others a visitor has.
  *
- * - `…/blobs/HASH`: a shard, or one of the small files.
+ * - `…/blobs/ORIGIN/HASH`: a shard, or one of the small files.
  * - `…/models/ADDRESS`: the record of a complete model: its files with their hashes.
  * - `…/loading/ADDRESS`: the record of one that is on its way. It becomes the complete one when
  *   every shard is there; until then an older revision stays whole.
+ *
+ * Anybody of the page's origin can write here, also another version of this page: a record of
+ * another shape counts as absent, and is pruned like everything that is not one of the above.
  *
  * What no record names is pruned. Loading holds a shared lock and pruning an exclusive one, where
  * the browser has locks; without them a shard that was pruned too early is fetched again, for
@@ -16,8 +21,8 @@
 
 const CACHE = "instructblip-models";
 const LOCK = "instructblip-models";
-/** A cache's keys are addresses; these are never requested. */
-const ROOT = "https://instructblip.invalid/";
+/** A cache's keys are addresses; these are never requested. The number is that of the layout. */
+const ROOT = "https://instructblip.invalid/2/";
 /** Left free for the browser's own bookkeeping and for other pages of this origin. */
 const SPARE_BYTES = 32 << 20;
 
@@ -37,28 +42,39 @@ const SPARE_BYTES = 32 << 20;
  * @property {Blob[]} shards
  */
 
-/** @param {string} sha256 */
-const blobKey = (sha256) => `${ROOT}blobs/${sha256}`;
-/** @param {"models" | "loading"} state @param {string} url */
+/** @param {string} url of a model's folder @param {string} sha256 */
+const blobKey = (url, sha256) => `${ROOT}blobs/${encodeURIComponent(new URL(url).origin)}/${sha256}`;
+/** @param {ModelRecord} record @returns {{ key: string, bytes: number }[]} */
+const blobsOf = ({ url, files, shards }) =>
+  [...files, ...shards].map(({ sha256, bytes }) => ({ key: blobKey(url, sha256), bytes }));
+/** @param {{ bytes: number }[]} blobs */
+const bytesOf = (blobs) => blobs.reduce((sum, { bytes }) => sum + bytes, 0);
+const STATES = /** @type {const} */ (["models", "loading"]);
+/** @param {typeof STATES[number]} state @param {string} url */
 const recordKey = (state, url) => `${ROOT}${state}/${encodeURIComponent(url)}`;
 
-/** What the loader stores into and reads from. */
+/** What the loader of one model stores into and reads from. */
 export class Store {
   #cache;
+  #url;
   /** Nothing more is stored, which was said. */
   #full = false;
   /** The end of the last write. Each holds a copy of its bytes until it is done: one at a time. */
   #writing = Promise.resolve();
 
-  /** @param {Cache} cache */
-  constructor(cache) {
+  /** @param {Cache} cache @param {string} url */
+  constructor(cache, url) {
     this.#cache = cache;
+    this.#url = url;
   }
 
-  /** @returns {Promise<Store | null>} null where the browser denies storage */
-  static async open() {
+  /**
+   * @param {string} url the model's folder
+   * @returns {Promise<Store | null>} null where the browser denies storage
+   */
+  static async open(url) {
     try {
-      return new Store(await caches.open(CACHE));
+      return new Store(await caches.open(CACHE), url);
     } catch {
       return null;
     }
@@ -71,7 +87,7 @@ export class Store {
    * @returns {Promise<ModelRecord | null>}
    */
   async model(url) {
-    return readRecord(await this.#cache.match(recordKey("models", url)));
+    return readRecord(this.#cache, recordKey("models", url));
   }
 
   /**
@@ -82,9 +98,7 @@ export class Store {
    */
   async begin(record) {
     const stored = new Set((await this.#cache.keys()).map(({ url }) => url));
-    const missing = [...record.files, ...record.shards]
-      .filter(({ sha256 }) => !stored.has(blobKey(sha256)))
-      .reduce((sum, { bytes }) => sum + bytes, 0);
+    const missing = bytesOf(blobsOf(record).filter(({ key }) => !stored.has(key)));
     const free = await freeBytes();
     if (missing > 0 && missing + SPARE_BYTES > free) {
       this.#full = true;
@@ -101,7 +115,7 @@ export class Store {
    */
   async finish(record) {
     const stored = new Set((await this.#cache.keys()).map(({ url }) => url));
-    if (![...record.files, ...record.shards].every(({ sha256 }) => stored.has(blobKey(sha256)))) return null;
+    if (!blobsOf(record).every(({ key }) => stored.has(key))) return null;
     const warning = await this.#write(recordKey("models", record.url), JSON.stringify(record));
     if (warning === null) await this.#cache.delete(recordKey("loading", record.url));
     return warning;
@@ -114,7 +128,7 @@ export class Store {
    * @returns {Promise<Uint8Array | null>}
    */
   async get(sha256) {
-    const response = await this.#cache.match(blobKey(sha256));
+    const response = await this.#cache.match(blobKey(this.#url, sha256));
     return response ? new Uint8Array(await response.arrayBuffer()) : null;
   }
 
@@ -126,12 +140,12 @@ export class Store {
    * @returns {Promise<string | null>} a sentence for the visitor, the first time it fails
    */
   put(sha256, bytes) {
-    return this.#write(blobKey(sha256), bytes);
+    return this.#write(blobKey(this.#url, sha256), bytes);
   }
 
   /** @param {string} sha256 */
   async remove(sha256) {
-    await this.#cache.delete(blobKey(sha256));
+    await this.#cache.delete(blobKey(this.#url, sha256));
   }
 
   /** @param {string} key @param {string | Uint8Array<ArrayBuffer>} body */
@@ -175,11 +189,8 @@ export async function prune() {
   const cache = await openExisting();
   if (!cache) return;
   const sweep = async () => {
-    const records = await readRecords(cache);
-    const needed = new Set(records.flatMap(({ record }) => [...record.files, ...record.shards].map(({ sha256 }) => blobKey(sha256))));
-    for (const key of await cache.keys()) {
-      if (key.url.startsWith(`${ROOT}blobs/`) && !needed.has(key.url)) await cache.delete(key);
-    }
+    const needed = new Set((await readRecords(cache)).flatMap(({ key, record }) => [key, ...blobsOf(record).map(({ key }) => key)]));
+    for (const key of await cache.keys()) if (!needed.has(key.url)) await cache.delete(key);
   };
   if (!navigator.locks) return sweep();
   await navigator.locks.request(LOCK, { ifAvailable: true }, async (lock) => {
@@ -202,15 +213,14 @@ export async function cachedModels() {
   const records = (await readRecords(cache)).sort((a, b) => Number(b.complete) - Number(a.complete));
   for (const { record, complete } of records) {
     if (models.has(record.url)) continue;
-    const blobs = [...record.files, ...record.shards];
-    const there = blobs.filter(({ sha256 }) => stored.has(blobKey(sha256)));
-    const sum = (/** @type {Blob[]} */ blobs) => blobs.reduce((sum, { bytes }) => sum + bytes, 0);
+    const blobs = blobsOf(record);
+    const there = blobs.filter(({ key }) => stored.has(key));
     models.set(record.url, {
       url: record.url,
       name: record.name,
       format: record.format,
-      bytes: sum(blobs),
-      storedBytes: sum(there),
+      bytes: bytesOf(blobs),
+      storedBytes: bytesOf(there),
       complete: complete && there.length === blobs.length,
     });
   }
@@ -226,7 +236,7 @@ export async function deleteCachedModel(url) {
   const cache = await openExisting();
   if (!cache) return;
   const folder = folderOf(url);
-  for (const state of /** @type {const} */ (["models", "loading"])) await cache.delete(recordKey(state, folder));
+  for (const state of STATES) await cache.delete(recordKey(state, folder));
   await prune();
 }
 
@@ -256,25 +266,49 @@ async function openExisting() {
 /** @param {Cache} cache */
 async function readRecords(cache) {
   const records = [];
-  for (const key of await cache.keys()) {
-    const complete = key.url.startsWith(`${ROOT}models/`);
-    if (!complete && !key.url.startsWith(`${ROOT}loading/`)) continue;
-    const record = await readRecord(await cache.match(key));
-    if (record) records.push({ record, complete });
+  for (const { url: key } of await cache.keys()) {
+    const complete = key.startsWith(`${ROOT}models/`);
+    if (!complete && !key.startsWith(`${ROOT}loading/`)) continue;
+    const record = await readRecord(cache, key);
+    if (record) records.push({ key, record, complete });
   }
   return records;
 }
 
 /**
- * @param {Response | undefined} response
- * @returns {Promise<ModelRecord | null>}
+ * @param {Cache} cache
+ * @param {string} key
+ * @returns {Promise<ModelRecord | null>} null where there is none, or something else
  */
-async function readRecord(response) {
+async function readRecord(cache, key) {
   try {
-    return (await response?.json()) ?? null;
+    const value = await (await cache.match(key))?.json();
+    if (isRecord(value) && STATES.some((state) => key === recordKey(state, value.url))) return value;
   } catch {
-    return null; // damaged: as if it were not there
+    // As if it were not there.
   }
+  return null;
+}
+
+/** @param {any} value @returns {value is ModelRecord} */
+function isRecord(value) {
+  const texts = [value?.url, value?.name, value?.format];
+  const lists = [value?.files, value?.shards];
+  return (
+    texts.every((text) => typeof text === "string") &&
+    folderOf(value.url) === value.url &&
+    lists.every((list) => Array.isArray(list) && list.every(isBlob))
+  );
+}
+
+/** @param {any} value @returns {value is Blob} */
+function isBlob(value) {
+  return (
+    typeof value?.name === "string" &&
+    Number.isSafeInteger(value.bytes) &&
+    value.bytes >= 0 &&
+    /^[0-9a-f]{64}$/.test(value.sha256)
+  );
 }
 
 /** Bytes that may still be stored; unlimited where the browser does not tell. */

@@ -9,8 +9,11 @@
  * ever; the trap surfaces as an uncaught error of the worker. It ends the engine: every open
  * request fails with `internal`, and the page starts a new worker.
  */
-import { plainError } from "./errors.js";
+import { InstructBlipError, plainError } from "./errors.js";
 import { Store, prune, whileLoading } from "./store.js";
+
+// Under its own address a worker does not inherit the page's policy: then nothing is done here.
+if (self.location.protocol !== "blob:") throw new Error("this worker is started by engine.js");
 
 /** @typedef {import("./protocol.js").Call} Call */
 /** @typedef {import("./protocol.js").PlainError} PlainError */
@@ -59,6 +62,21 @@ function trapped(thrown) {
 }
 
 /**
+ * Rejects when the page's policy refuses a request. To the request itself that looks like a dead
+ * network, and it would be tried again in vain.
+ *
+ * @type {Promise<never>}
+ */
+const refused = new Promise((_, reject) => {
+  self.addEventListener("securitypolicyviolation", ({ blockedURI, effectiveDirective, disposition }) => {
+    if (effectiveDirective !== "connect-src" || disposition !== "enforce") return;
+    const sentence = `Could not fetch ${blockedURI}: this page’s Content-Security-Policy refused it. If that host sends on to another one, give the address where the files really are.`;
+    reject(new InstructBlipError("network", sentence));
+  });
+});
+refused.catch(() => {});
+
+/**
  * @param {Call & { call: "load" }} call
  * @param {AbortSignal} signal
  */
@@ -68,7 +86,7 @@ async function load(call, signal) {
   /** @type {import("./protocol.js").WasmModule} */
   const module = await import(address);
   await module.default({ module_or_path: new URL("../dist/instructblip_web_bg.wasm", import.meta.url) });
-  const store = call.cache ? await Store.open() : null;
+  const store = call.cache ? await Store.open(call.url) : null;
   /** @param {import("./protocol.js").Progress} value */
   const onProgress = (value) => post({ id: call.id, event: "progress", value: { ...value, warning: value.warning ?? denied } });
   const denied =
@@ -82,9 +100,9 @@ async function load(call, signal) {
       resolveVision(model);
     };
     const model = module.Model.load(url, { ...(store && { store }), ...(stallTimeout && { stallTimeout }), signal, onProgress, onVision });
-    return { model, info: await model.ready };
+    return { model, info: await Promise.race([model.ready, refused]) };
   });
-  void prune(); // what only an older revision needed
+  prune().catch(() => {}); // what only an older revision needed; it is tried again after the next load
   model.lost.then(die);
   resolveWhole(model);
   return info;

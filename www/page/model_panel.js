@@ -63,12 +63,14 @@ export class ModelPanel {
    * Opens the picker with an address filled in: a link proposes a model, a person decides.
    *
    * @param {string} url
+   * @param {string | null} problem why it cannot be loaded
    */
-  propose(url) {
+  propose(url, problem) {
     this.#url.value = url;
     byId("model-other", HTMLInputElement).checked = true;
-    this.#name.textContent = "No model yet";
+    if (!this.#loadedName) this.#name.textContent = "No model yet";
     this.#openPicker(true);
+    showError(this.#error, problem === null ? null : { code: "option-invalid", message: problem });
   }
 
   /** @param {string} url */

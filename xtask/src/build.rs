@@ -7,6 +7,7 @@
 //! 3. Functions of [`NEVER_RUN`] become traps, and what only they used falls away below.
 //! 4. wasm-opt, which is part of the build and not a finish: without it a launch takes several
 //!    times as long. The features are named, since `--all-features` emits what browsers reject.
+//! 5. `tools/page_files.mjs`: the list of the page's files, by which an offline copy is whole.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -83,6 +84,8 @@ pub fn run(args: &Args) -> Result<()> {
             fs::write(&stamp_file, format!("{stamp}{sizes}"))?;
         }
     }
+    // Always: any file of the page may have changed.
+    tools::run(tools::node()?.arg("tools/page_files.mjs"))?;
     if args.sizes {
         let named = named();
         wasm_opt(&trimmed(), &named, &["-Oz", "--debuginfo"])?;

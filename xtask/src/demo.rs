@@ -60,7 +60,11 @@ impl Model {
     /// The arguments for the server, and the page's query.
     fn serving(&self) -> (Vec<String>, String) {
         match self {
-            Self::Url(url) => (Vec::new(), format!("?model={}", encode(url))),
+            // The page's own policy allows https alone.
+            Self::Url(url) => {
+                let allow = url.starts_with("http://").then(|| ["--allow".into(), url.clone()]);
+                (allow.into_iter().flatten().collect(), format!("?model={}", encode(url)))
+            }
             Self::Folder(folder) => {
                 let name = Path::new(folder).file_name().unwrap_or_default();
                 let at = format!("/models/{}", name.to_string_lossy());
@@ -149,6 +153,13 @@ mod tests {
     #[test]
     fn an_address_is_encoded_for_a_query() {
         assert_eq!(encode("http://a/b?c=d&é"), "http%3A//a/b%3Fc%3Dd%26%C3%A9");
+    }
+
+    #[test]
+    fn an_http_address_is_allowed_besides_https() {
+        let serving = |url: &str| Model::Url(url.into()).serving().0;
+        assert_eq!(serving("http://localhost:9000/a/"), ["--allow", "http://localhost:9000/a/"]);
+        assert!(serving("https://example.org/a/").is_empty());
     }
 
     #[test]
