@@ -18,6 +18,7 @@ pub use stream::Detokenizer;
 
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
+use crate::limits;
 use tokenizers::{
     PostProcessor, Tokenizer, TruncationDirection, TruncationParams, TruncationStrategy,
 };
@@ -27,8 +28,8 @@ pub const MAX_T5_TOKENS: usize = 512;
 /// Most Q-Former tokens of a prompt, special ones included.
 pub const MAX_QFORMER_TOKENS: usize = 512;
 /// Of a longer prompt only the end is tokenised, from a word's beginning: far more than any
-/// model's length, and a bound on the tokenizers' memory.
-pub const MAX_PROMPT_BYTES: usize = 256 << 10;
+/// model's length, and with `check`'s bound on growth one on the tokenizers' memory.
+pub const MAX_PROMPT_BYTES: usize = 16 << 10;
 
 const T5_FILE: &str = "tokenizer.json";
 const QFORMER_FILE: &str = "qformer_tokenizer/tokenizer.json";
@@ -175,6 +176,7 @@ struct One {
 impl One {
     fn new(file: &'static str, json: &[u8], vocab_size: usize, limit: usize) -> Result<Self> {
         let invalid = |reason: String| Error::TokenizerInvalid { file: file.into(), reason };
+        limits::check(file, json.len() as u64)?;
         check::check(json, vocab_size).map_err(invalid)?;
         let mut tokenizer =
             Tokenizer::from_bytes(json).map_err(|e| invalid(format!("it cannot be read ({e})")))?;

@@ -11,14 +11,12 @@ use super::index::{INDEX_FILE, Index, ShardInfo};
 use super::names;
 use super::safetensors::{Dtype, Header, TensorInfo};
 use crate::error::{Error, Result};
+use crate::limits;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-
-/// Longest small file (configuration, tokenizer) that is read.
-pub const MAX_SMALL_FILE: u64 = 256 << 20;
 
 /// Bytes that are read at a time to compute a hash.
 const PIECE: usize = 1 << 20;
@@ -357,9 +355,6 @@ pub(super) fn read_small(path: &Path) -> Result<Vec<u8>> {
     if !found.is_file() {
         return Err(invalid("it is not a file".into()));
     }
-    if found.len() > MAX_SMALL_FILE {
-        let length = found.len();
-        return Err(invalid(format!("it has {length} bytes, more than {MAX_SMALL_FILE}")));
-    }
+    limits::check(&path.display().to_string(), found.len())?;
     fs::read(path).map_err(|e| Error::io(path, e))
 }

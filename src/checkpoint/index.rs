@@ -5,18 +5,16 @@
 //! a stranger: only plain names within the folder pass.
 
 use crate::error::{Error, Result};
+use crate::json::Number;
+use crate::limits;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
 
 /// The file's name in every checkpoint that has one.
 pub const INDEX_FILE: &str = "model.safetensors.index.json";
-
-/// Longest index that is read.
-pub const MAX_INDEX: usize = 64 << 20;
 
 /// Longest file name of a shard.
 const MAX_NAME: usize = 255;
@@ -81,9 +79,7 @@ impl Index {
     /// # Errors
     /// [`Error::IndexInvalid`] with what is wrong.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
-        if bytes.len() > MAX_INDEX {
-            return Err(invalid(format!("it has {} bytes, more than {MAX_INDEX}", bytes.len())));
-        }
+        limits::check(INDEX_FILE, bytes.len() as u64)?;
         let text = std::str::from_utf8(bytes).map_err(|_| invalid("it is not UTF-8".into()))?;
         let raw: RawIndex =
             serde_json::from_str(text).map_err(|e| invalid(format!("it cannot be read ({e})")))?;
@@ -120,8 +116,7 @@ impl Index {
                 return Err(invalid("the lengths of the shards overflow".into()));
             }
         }
-        let total_size = raw.metadata.total_size.as_ref().and_then(whole_number);
-        Ok(Self { weight_map, total_size, shards })
+        Ok(Self { weight_map, total_size: raw.metadata.total_size.0, shards })
     }
 
     /// The files in loading order: that of the shard set, or else by name.
@@ -180,13 +175,6 @@ fn corrupt(file: &str, reason: String) -> Error {
     Error::ShardCorrupt { file: file.into(), reason }
 }
 
-/// Some writers give sizes as floating-point numbers.
-fn whole_number(value: &Value) -> Option<u64> {
-    let float =
-        || value.as_f64().filter(|f| *f >= 0.0 && *f < 1e18 && f.fract() == 0.0).map(|f| f as u64);
-    value.as_u64().or_else(float)
-}
-
 #[derive(Deserialize)]
 struct RawIndex {
     #[serde(default)]
@@ -196,7 +184,8 @@ struct RawIndex {
 
 #[derive(Deserialize, Default)]
 struct RawMetadata {
-    total_size: Option<Value>,
+    #[serde(default)]
+    total_size: Number,
     #[serde(default)]
     shards: Pairs<ShardInfo>,
 }
@@ -313,9 +302,24 @@ mod tests {
         );
         assert_eq!(Index::parse(b"\xff\xfe").unwrap_err().code(), "index-invalid");
         let nested = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
-        reason(&format!(
-            r#"{{"metadata":{{"total_size":{nested}}},"weight_map":{{"a":"x.safetensors"}}}}"#
-        ));
+        reason(&format!(r#"{{"weight_map":{{"a":{nested}}}}}"#));
+    }
+
+    #[test]
+    fn a_size_that_is_no_number_is_passed_over() {
+        let with = |size: &str| {
+            let json = format!(
+                r#"{{"metadata":{{"total_size":{size}}},"weight_map":{{"a":"x.safetensors"}}}}"#
+            );
+            Index::parse(json.as_bytes())
+        };
+        let nested = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+        for size in [&nested, "[0,{}]", "null", "-1", "0.5", "\"7\"", "{\"a\":1}"] {
+            assert_eq!(with(size).unwrap().total_size, None, "{size}");
+        }
+        assert_eq!(with(&format!("[{}0]", "0,".repeat(4_000_000))).unwrap().total_size, None);
+        let said = with(&format!("[{}0]", "0,".repeat(31_000_000))).unwrap_err().to_string();
+        assert!(said.contains("62000066 bytes, more than the 8388608"), "{said}");
     }
 
     #[test]

@@ -1,10 +1,9 @@
 //! What every configuration file goes through: bounded JSON, and sizes within sane limits.
 
 use crate::error::{Error, Result};
+use crate::limits;
 use serde::de::DeserializeOwned;
 
-/// The longest configuration file that is parsed, in bytes.
-pub(super) const MAX_FILE_BYTES: usize = 1 << 20;
 /// Widths (hidden, feed-forward, vocabulary) beyond this are a mistake or an attack.
 pub(super) const MAX_WIDTH: usize = 1 << 22;
 pub(super) const MAX_LAYERS: usize = 1024;
@@ -20,14 +19,9 @@ const MAX_MATRIX: usize = (1 << 30) - 1;
 /// The main file's name, for complaints.
 pub(super) const FILE: &str = "config.json";
 
-/// Parses a JSON object of at most [`MAX_FILE_BYTES`].
+/// Parses a JSON object of a bounded length.
 pub(super) fn parse_json<T: DeserializeOwned>(file: &str, bytes: &[u8]) -> Result<T> {
-    if bytes.len() > MAX_FILE_BYTES {
-        return Err(invalid(
-            file,
-            format!("it has {} bytes; at most {MAX_FILE_BYTES} are read", bytes.len()),
-        ));
-    }
+    limits::check(file, bytes.len() as u64)?;
     serde_json::from_slice(bytes).map_err(|e| invalid(file, format!("it cannot be read ({e})")))
 }
 

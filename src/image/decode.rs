@@ -4,6 +4,11 @@
 //! EXIF orientation asks. The size is checked before pixels are decoded. Alpha is dropped,
 //! not composited; of 16 bits the high 8 are kept; grey becomes three equal channels; of an
 //! animation the first frame is taken: all as PIL's `convert("RGB")`.
+//!
+//! Decoding is one call that cannot be interrupted: in a worker nothing could tell it to stop.
+//! [`MAX_MEGAPIXELS`] bounds how long it takes.
+
+mod png;
 
 use super::RgbImage;
 use crate::error::{Error, Result};
@@ -11,13 +16,15 @@ use ::image::metadata::Orientation;
 use ::image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 use std::io::Cursor;
 
-/// Pictures with more pixels are refused, in millions.
-pub const MAX_MEGAPIXELS: u32 = 100;
+/// Pictures with more pixels are refused, in millions. Wasm memory never shrinks, and the worker
+/// hears nothing while it decodes.
+pub const MAX_MEGAPIXELS: u32 = if cfg!(target_family = "wasm") { 50 } else { 100 };
 /// Pictures with a longer side, in pixels, are refused.
 pub const MAX_SIDE: u32 = 65_535;
 
-/// Most bytes a decoder may hold: 100 megapixels of 16-bit RGBA, and room for its tables.
-const MAX_DECODER_BYTES: u64 = MAX_MEGAPIXELS as u64 * 1_000_000 * 8 + (64 << 20);
+/// Most bytes a decoder may hold: that many pixels of RGBA and as much again for itself, which
+/// is 400 MB in a browser.
+const MAX_DECODER_BYTES: u64 = MAX_MEGAPIXELS as u64 * 1_000_000 * 8;
 
 /// Decodes a picture as a person sees it.
 ///
@@ -32,16 +39,9 @@ pub fn decode(bytes: &[u8]) -> Result<RgbImage> {
     let mut reader =
         ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(undecodable)?;
     match reader.format() {
-        // The decoder would call a huge header a lack of memory.
         Some(ImageFormat::Png) => {
-            if let Some(&[b'I', b'H', b'D', b'R', w0, w1, w2, w3, h0, h1, h2, h3]) =
-                bytes.get(12..24)
-            {
-                check_size(
-                    u32::from_be_bytes([w0, w1, w2, w3]),
-                    u32::from_be_bytes([h0, h1, h2, h3]),
-                )?;
-            }
+            let (rgb, exif) = png::decode(bytes)?;
+            return Ok(turned(rgb, orientation(&exif.unwrap_or_default())));
         }
         Some(ImageFormat::WebP | ImageFormat::Gif | ImageFormat::Bmp) => {}
         // The decoder would fill the missing part with grey.
@@ -63,15 +63,9 @@ pub fn decode(bytes: &[u8]) -> Result<RgbImage> {
     let mut decoder = reader.into_decoder().map_err(undecodable)?;
     let (width, height) = decoder.dimensions();
     check_size(width, height)?;
-    let orientation = orientation(&mut decoder);
+    let orientation = orientation(&decoder.exif_metadata().ok().flatten().unwrap_or_default());
     let picture = DynamicImage::from_decoder(decoder).map_err(undecodable)?;
-    let rgb = to_rgb8(picture)?;
-    if orientation == Orientation::NoTransforms {
-        return Ok(rgb);
-    }
-    let mut turned = DynamicImage::ImageRgb8(rgb);
-    turned.apply_orientation(orientation);
-    Ok(turned.into_rgb8())
+    Ok(turned(to_rgb8(picture)?, orientation))
 }
 
 fn undecodable(reason: impl ToString) -> Error {
@@ -79,11 +73,19 @@ fn undecodable(reason: impl ToString) -> Error {
 }
 
 /// How the picture has to be turned. A broken EXIF block is no reason to refuse a picture.
-fn orientation(decoder: &mut impl ImageDecoder) -> Orientation {
-    let exif = decoder.exif_metadata().ok().flatten().unwrap_or_default();
+fn orientation(exif: &[u8]) -> Orientation {
     // Some programs write JPEG's prefix of the block into PNG and WebP files, too.
-    let exif = exif.strip_prefix(b"Exif\0\0").unwrap_or(&exif);
+    let exif = exif.strip_prefix(b"Exif\0\0").unwrap_or(exif);
     Orientation::from_exif_chunk(exif).unwrap_or(Orientation::NoTransforms)
+}
+
+fn turned(rgb: RgbImage, orientation: Orientation) -> RgbImage {
+    if orientation == Orientation::NoTransforms {
+        return rgb;
+    }
+    let mut picture = DynamicImage::ImageRgb8(rgb);
+    picture.apply_orientation(orientation);
+    picture.into_rgb8()
 }
 
 fn check_size(width: u32, height: u32) -> Result<()> {
@@ -97,15 +99,17 @@ fn check_size(width: u32, height: u32) -> Result<()> {
     Ok(())
 }
 
-/// Any colour type to RGB8. Alpha is removed in place: at 100 megapixels a copy would count.
+/// What the decoders give beside PNG's to RGB8. Alpha is removed in place: of a large picture a
+/// copy would count.
 fn to_rgb8(picture: DynamicImage) -> Result<RgbImage> {
     let (width, height) = (picture.width(), picture.height());
     let data = match picture {
         DynamicImage::ImageRgb8(rgb) => return Ok(rgb),
-        DynamicImage::ImageLuma8(grey) => spread(&grey.into_raw(), 1, |&v| v),
-        DynamicImage::ImageLumaA8(grey) => spread(&grey.into_raw(), 2, |&v| v),
-        DynamicImage::ImageLuma16(grey) => spread(&grey.into_raw(), 1, high_byte),
-        DynamicImage::ImageLumaA16(grey) => spread(&grey.into_raw(), 2, high_byte),
+        DynamicImage::ImageLuma8(grey) => {
+            let mut data = Vec::with_capacity(3 * grey.len());
+            data.extend(grey.iter().flat_map(|&v| [v; 3]));
+            data
+        }
         DynamicImage::ImageRgba8(rgba) => {
             let mut data = rgba.into_raw();
             let pixels = data.len() / 4;
@@ -113,26 +117,13 @@ fn to_rgb8(picture: DynamicImage) -> Result<RgbImage> {
                 data.copy_within(4 * i..4 * i + 3, 3 * i);
             }
             data.truncate(3 * pixels);
+            data.shrink_to_fit();
             data
-        }
-        DynamicImage::ImageRgb16(rgb) => rgb.as_raw().iter().map(high_byte).collect(),
-        DynamicImage::ImageRgba16(rgba) => {
-            rgba.as_raw().chunks_exact(4).flat_map(|p| p[..3].iter().map(high_byte)).collect()
         }
         other => return Ok(other.into_rgb8()),
     };
     RgbImage::from_raw(width, height, data)
         .ok_or_else(|| undecodable("it has fewer pixels than it says"))
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref)] // the shape `map` wants
-const fn high_byte(value: &u16) -> u8 {
-    value.to_be_bytes()[0]
-}
-
-/// Grey values, every `stride`-th of `data`, as three equal channels.
-fn spread<T>(data: &[T], stride: usize, to_u8: impl Fn(&T) -> u8) -> Vec<u8> {
-    data.iter().step_by(stride).flat_map(|v| [to_u8(v); 3]).collect()
 }
 
 /// Whether a JPEG file has begun its scan and has no end-of-image marker after it. Segments

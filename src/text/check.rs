@@ -4,84 +4,66 @@
 //! refuse it. The crate panics, or recurses without bound, on files that are well-formed
 //! JSON but lie: a character map that points outside itself, a template that asks for a second
 //! sequence, a vocabulary piece of a million bytes. Only the parts that T5 and BERT tokenizers
-//! are made of are let through, each within bounds.
+//! are made of are let through, each within bounds, and so that together they cannot make a
+//! text much longer ([`growth`]). The crate builds every value of the file, so all are
+//! counted here, those that it does not know too.
 
+mod charsmap;
+mod growth;
+
+use crate::json::Bounded;
+use growth::Chain;
 use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use std::fmt;
 
-const MAX_FILE_BYTES: usize = 64 << 20;
 const MAX_PIECE_BYTES: usize = 512;
+/// Most pieces of a vocabulary: twice as many as those of the largest there are.
+const MAX_PIECES: u64 = 1 << 19;
 const MAX_ADDED_TOKENS: usize = 2048;
-const MAX_PATTERN_BYTES: usize = 128;
+/// The values in the list of that many added tokens, which have seven members each.
+const MAX_ADDED_VALUES: usize = MAX_ADDED_TOKENS * 10;
+/// Most bytes of all added tokens after normalising: the crate searches for them all at once.
+const MAX_ADDED_BYTES: f64 = (1 << 21) as f64;
 const MAX_TEMPLATE: usize = 16;
-
-const NORMALIZERS: &[&str] = &[
-    "BertNormalizer",
-    "Lowercase",
-    "NFC",
-    "NFD",
-    "NFKC",
-    "NFKD",
-    "Nmt",
-    "Precompiled",
-    "Prepend",
-    "Replace",
-    "Sequence",
-    "Strip",
-    "StripAccents",
-];
-const PRE_TOKENIZERS: &[&str] = &[
-    "BertPreTokenizer",
-    "Digits",
-    "Metaspace",
-    "Punctuation",
-    "Sequence",
-    "Whitespace",
-    "WhitespaceSplit",
-];
-const DECODERS: &[&str] =
-    &["ByteFallback", "Fuse", "Metaspace", "Replace", "Sequence", "WordPiece"];
+/// Most bytes that normalizers and pre-tokenizers may make of one. See [`growth`].
+const MAX_GROWTH: f64 = 100.0;
+/// Most bytes that decoders may make of one: BERT's make two, T5's one.
+const MAX_DECODER_GROWTH: f64 = 4.0;
+/// Longest word of a WordPiece model, in characters: the time it takes grows with the cube.
+const MAX_WORD: u64 = 200;
 
 type Check = Result<(), String>;
+/// A part of the file.
+type Part = Bounded<4096>;
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)] // the crate refuses them too
 struct File {
-    added_tokens: Option<Vec<AddedToken>>,
-    normalizer: Option<Value>,
-    pre_tokenizer: Option<Value>,
-    post_processor: Option<Value>,
-    decoder: Option<Value>,
+    #[serde(rename = "version")]
+    _version: Option<Part>,
+    #[serde(rename = "truncation")]
+    _truncation: Option<Part>,
+    #[serde(rename = "padding")]
+    _padding: Option<Part>,
+    added_tokens: Option<Bounded<MAX_ADDED_VALUES>>,
+    normalizer: Option<Part>,
+    pre_tokenizer: Option<Part>,
+    post_processor: Option<Part>,
+    decoder: Option<Part>,
     model: Model,
 }
 
-#[derive(Deserialize)]
-struct AddedToken {
-    id: u32,
-    content: String,
-}
-
-#[derive(Deserialize)]
+/// What matters of a model, found while passing over it.
 struct Model {
-    #[serde(rename = "type")]
     kind: String,
-    vocab: Vocabulary,
-    max_input_chars_per_word: Option<usize>,
-    continuing_subword_prefix: Option<String>,
-}
-
-/// What matters of a vocabulary, found while passing over it.
-struct Vocabulary {
     /// The highest id and one; a list's pieces are numbered.
     ids: u64,
 }
 
 /// Why the file must not be used, if so.
 pub(super) fn check(json: &[u8], vocab_size: usize) -> Check {
-    if json.len() > MAX_FILE_BYTES {
-        return Err(format!("it has {} bytes; at most {MAX_FILE_BYTES} are read", json.len()));
-    }
     let file: File =
         serde_json::from_slice(json).map_err(|e| format!("it cannot be read ({e})"))?;
     let model = &file.model;
@@ -91,71 +73,66 @@ pub(super) fn check(json: &[u8], vocab_size: usize) -> Check {
             model.kind
         ));
     }
-    if model.max_input_chars_per_word.is_some_and(|n| n > 1000)
-        || model.continuing_subword_prefix.as_ref().is_some_and(|p| p.len() > 16)
-    {
-        return Err("max_input_chars_per_word or continuing_subword_prefix is too long".into());
-    }
-    let added = file.added_tokens.unwrap_or_default();
-    if added.len() > MAX_ADDED_TOKENS {
-        return Err(format!(
-            "it has {} added tokens; at most {MAX_ADDED_TOKENS} are read",
-            added.len()
-        ));
-    }
-    if let Some(token) = added.iter().find(|t| t.content.len() > MAX_PIECE_BYTES) {
-        return Err(format!("the added token {} is longer than {MAX_PIECE_BYTES} bytes", token.id));
-    }
-    let ids = added.iter().map(|t| u64::from(t.id) + 1).fold(model.vocab.ids, u64::max);
+    let (mut normalizers, mut pre_tokenizers, mut decoders) =
+        (Chain::normalizers(), Chain::pre_tokenizers(), Chain::decoders());
+    file.normalizer.map_or(Ok(()), |part| normalizers.add(&part.0))?;
+    file.pre_tokenizer.map_or(Ok(()), |part| pre_tokenizers.add(&part.0))?;
+    file.decoder.map_or(Ok(()), |part| decoders.add(&part.0))?;
+    within_growth(
+        "normalizers and pre-tokenizers",
+        normalizers.growth() * pre_tokenizers.growth(),
+        MAX_GROWTH,
+    )?;
+    within_growth("decoders", decoders.growth(), MAX_DECODER_GROWTH)?;
+    let added = file.added_tokens.as_ref().and_then(|list| list.0.as_array());
+    let added = added.map(Vec::as_slice).unwrap_or_default();
+    let ids = added_tokens(added, normalizers.growth())?.max(model.ids);
     if ids > vocab_size as u64 {
         return Err(format!(
             "it has ids up to {}, but the model's embedding has {vocab_size} rows",
             ids - 1
         ));
     }
-    component(file.normalizer.as_ref(), NORMALIZERS, "normalizers")?;
-    component(file.pre_tokenizer.as_ref(), PRE_TOKENIZERS, "pretokenizers")?;
-    component(file.decoder.as_ref(), DECODERS, "decoders")?;
-    post_processor(file.post_processor.as_ref())
+    file.post_processor.map_or(Ok(()), |part| post_processor(&part.0))
 }
 
-/// Checks a normalizer, pre-tokenizer or decoder; a `Sequence` holds others under `children`.
-fn component(value: Option<&Value>, allowed: &[&str], children: &str) -> Check {
-    let Some(value) = value else { return Ok(()) };
-    let kind = value["type"].as_str().unwrap_or_default();
-    if !allowed.contains(&kind) {
-        return Err(format!("a part of type {kind:?} is not supported among its {children}"));
+fn within_growth(what: &str, growth: f64, most: f64) -> Check {
+    if growth <= most {
+        return Ok(());
     }
-    match kind {
-        "Sequence" => {
-            let parts =
-                value[children].as_array().ok_or_else(|| format!("its {children} are no list"))?;
-            parts.iter().try_for_each(|part| component(Some(part), allowed, children))
-        }
-        "Precompiled" => precompiled(value["precompiled_charsmap"].as_str().unwrap_or_default()),
-        "Replace" => {
-            let pattern = value["pattern"]["String"]
-                .as_str()
-                .or(value["pattern"]["Regex"].as_str())
-                .unwrap_or_default();
-            if pattern.is_empty()
-                || pattern.len() > MAX_PATTERN_BYTES
-                || value["content"].as_str().is_none_or(|c| c.len() > MAX_PATTERN_BYTES)
-            {
-                return Err("a replacement has no pattern, or too long a one".into());
-            }
-            Ok(())
-        }
-        "Prepend" if value["prepend"].as_str().is_none_or(|p| p.len() > 16) => {
-            Err("a prepended text is too long".into())
-        }
-        _ => Ok(()),
+    Err(format!(
+        "its {what} can make a text {growth:.0} times as long; at most {most} times is allowed"
+    ))
+}
+
+/// The highest id of the added tokens and one, where they are within bounds.
+fn added_tokens(added: &[Value], growth: f64) -> Result<u64, String> {
+    if added.len() > MAX_ADDED_TOKENS {
+        return Err(format!(
+            "it has {} added tokens; at most {MAX_ADDED_TOKENS} are read",
+            added.len()
+        ));
     }
+    let (mut ids, mut bytes) = (0, 0);
+    for token in added {
+        let id = token["id"].as_u64().ok_or("an added token has no id")?;
+        let length = token["content"].as_str().map_or(0, str::len);
+        if length > MAX_PIECE_BYTES {
+            return Err(format!("the added token {id} is longer than {MAX_PIECE_BYTES} bytes"));
+        }
+        ids = ids.max(id.saturating_add(1));
+        bytes += length;
+    }
+    if bytes as f64 * growth > MAX_ADDED_BYTES {
+        return Err(format!(
+            "its added tokens have {bytes} bytes, which can become more than {MAX_ADDED_BYTES}"
+        ));
+    }
+    Ok(ids)
 }
 
 /// One sequence and special tokens that are declared, or BERT's fixed form of the same.
-fn post_processor(value: Option<&Value>) -> Check {
-    let Some(value) = value else { return Ok(()) };
+fn post_processor(value: &Value) -> Check {
     match value["type"].as_str().unwrap_or_default() {
         "BertProcessing" => Ok(()),
         "TemplateProcessing" => {
@@ -183,72 +160,56 @@ fn post_processor(value: Option<&Value>) -> Check {
     }
 }
 
-/// SentencePiece's character map: a base64 text of a trie's length in bytes, its 32-bit units
-/// (a double array), and the replacements, each ended by a zero byte. Every unit that a search
-/// can reach must lie inside, and every value must be the beginning of a character.
-fn precompiled(text: &str) -> Check {
-    let broken = || String::from("its character map is damaged");
-    let bytes = base64(text).ok_or_else(broken)?;
-    let (size, rest) = bytes.split_first_chunk::<4>().ok_or_else(broken)?;
-    let units = u32::from_le_bytes(*size) as usize / 4;
-    let (trie, replacements) =
-        rest.split_at_checked(units.checked_mul(4).ok_or_else(broken)?).ok_or_else(broken)?;
-    let replacements = std::str::from_utf8(replacements).map_err(|_| broken())?;
-    let trie: Vec<u32> =
-        trie.as_chunks::<4>().0.iter().map(|unit| u32::from_le_bytes(*unit)).collect();
-    let offset = |unit: u32| ((unit >> 10) as usize) << ((unit & (1 << 9)) >> 6);
+impl<'de> Deserialize<'de> for Model {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+        impl<'de> Visitor<'de> for Members {
+            type Value = Model;
 
-    let mut seen = vec![false; trie.len()];
-    let mut bases = vec![offset(*trie.first().ok_or_else(broken)?)];
-    while let Some(base) = bases.pop() {
-        if std::mem::replace(seen.get_mut(base).ok_or_else(broken)?, true) {
-            continue;
-        }
-        for byte in 1..=0xFF {
-            let at = base ^ byte as usize;
-            let unit = *trie.get(at).ok_or_else(broken)?;
-            if unit & (1 << 31 | 0xFF) != byte {
-                continue;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a model")
             }
-            let next = at ^ offset(unit);
-            if unit >> 8 & 1 == 1 {
-                let value = trie.get(next).ok_or_else(broken)? & !(1 << 31);
-                if !replacements.is_char_boundary(value as usize) {
-                    return Err(broken());
+
+            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Model, A::Error> {
+                let (mut kind, mut vocabulary) = (None, None);
+                while let Some(name) = members.next_key::<String>()? {
+                    match name.as_str() {
+                        "type" if kind.is_none() => kind = Some(members.next_value()?),
+                        "vocab" if vocabulary.is_none() => {
+                            vocabulary = Some(members.next_value()?);
+                        }
+                        "type" | "vocab" => {
+                            return Err(A::Error::custom(format!("{name:?} comes twice")));
+                        }
+                        _ => {
+                            let value = members.next_value::<Bounded<64>>()?.0;
+                            setting(&name, &value).map_err(A::Error::custom)?;
+                        }
+                    }
                 }
+                let Some(Vocabulary { ids }) = vocabulary else {
+                    return Err(A::Error::missing_field("vocab"));
+                };
+                Ok(Model { kind: kind.unwrap_or_default(), ids })
             }
-            bases.push(next);
         }
+        deserializer.deserialize_map(Members)
     }
-    Ok(())
 }
 
-/// Standard base64, padded, without spaces and with zeros in the unused bits.
-fn base64(text: &str) -> Option<Vec<u8>> {
-    let digits = text.trim_end_matches('=');
-    if !text.len().is_multiple_of(4) || text.len() - digits.len() > 2 {
-        return None;
-    }
-    let mut out = Vec::with_capacity(text.len() / 4 * 3);
-    let (mut bits, mut held) = (0u32, 0);
-    for digit in digits.bytes() {
-        let value = match digit {
-            b'A'..=b'Z' => digit - b'A',
-            b'a'..=b'z' => digit - b'a' + 26,
-            b'0'..=b'9' => digit - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        bits = bits << 6 | u32::from(value);
-        held += 6;
-        if held >= 8 {
-            held -= 8;
-            out.push((bits >> held) as u8);
-            bits &= (1 << held) - 1;
-        }
-    }
-    (bits == 0).then_some(out)
+/// The settings of a model that bound what it costs.
+fn setting(name: &str, value: &Value) -> Check {
+    let too_long = match name {
+        "max_input_chars_per_word" => value.as_u64().is_none_or(|n| n > MAX_WORD),
+        "continuing_subword_prefix" => value.as_str().is_none_or(|prefix| prefix.len() > 16),
+        _ => false,
+    };
+    if too_long { Err(format!("{name} is too long, or none")) } else { Ok(()) }
+}
+
+/// A vocabulary: the highest id and one.
+struct Vocabulary {
+    ids: u64,
 }
 
 impl<'de> Deserialize<'de> for Vocabulary {
@@ -264,16 +225,17 @@ impl<'de> Deserialize<'de> for Vocabulary {
             fn visit_seq<A: SeqAccess<'de>>(self, mut pieces: A) -> Result<Vocabulary, A::Error> {
                 let mut ids = 0;
                 while let Some((piece, _score)) = pieces.next_element::<(String, f64)>()? {
-                    within_bounds(&piece).map_err(A::Error::custom)?;
                     ids += 1;
+                    within_bounds(&piece, ids).map_err(A::Error::custom)?;
                 }
                 Ok(Vocabulary { ids })
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut pieces: A) -> Result<Vocabulary, A::Error> {
-                let mut ids = 0;
+                let (mut ids, mut count) = (0, 0);
                 while let Some((piece, id)) = pieces.next_entry::<String, u32>()? {
-                    within_bounds(&piece).map_err(A::Error::custom)?;
+                    count += 1;
+                    within_bounds(&piece, count).map_err(A::Error::custom)?;
                     ids = ids.max(u64::from(id) + 1);
                 }
                 Ok(Vocabulary { ids })
@@ -283,29 +245,16 @@ impl<'de> Deserialize<'de> for Vocabulary {
     }
 }
 
-fn within_bounds(piece: &str) -> Check {
-    if piece.len() <= MAX_PIECE_BYTES {
-        return Ok(());
+/// Checks a piece and how many there are with it.
+fn within_bounds(piece: &str, count: u64) -> Check {
+    if count > MAX_PIECES {
+        return Err(format!("it has more than {MAX_PIECES} pieces"));
     }
-    Err(format!("a piece has {} bytes; at most {MAX_PIECE_BYTES} are read", piece.len()))
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used)]
-    use super::*;
-
-    #[test]
-    fn base64_is_strict() {
-        assert_eq!(base64("").unwrap(), b"");
-        assert_eq!(base64("TWFu").unwrap(), b"Man");
-        assert_eq!(base64("TWE=").unwrap(), b"Ma");
-        assert_eq!(base64("TQ==").unwrap(), b"M");
-        assert_eq!(base64("+/+/").unwrap(), [0xFB, 0xFF, 0xBF]);
-        for bad in
-            ["T", "TQ", "TQ=", "TR==", "T===", "====", "TW Fu", "TWF\n", "T=Fu", "-_-_", "TWFué"]
-        {
-            assert!(base64(bad).is_none(), "{bad}");
-        }
+    if piece.len() > MAX_PIECE_BYTES {
+        return Err(format!(
+            "a piece has {} bytes; at most {MAX_PIECE_BYTES} are read",
+            piece.len()
+        ));
     }
+    Ok(())
 }

@@ -253,6 +253,84 @@ fn lies_that_would_panic_deeper_down_are_refused() {
     }
 }
 
+/// A file of the form of [`t5_json`] whose `path` is `value`, refused; the reason.
+fn refusal(path: &str, value: Value) -> String {
+    let mut file = t5_json();
+    *file.pointer_mut(path).unwrap() = value;
+    match build(&file, &bert_json(), &config(512)) {
+        Err(Error::TokenizerInvalid { reason, .. }) => reason,
+        other => panic!("{path}: {other:?}"),
+    }
+}
+
+#[test]
+fn parts_that_multiply_a_text_are_refused() {
+    let longer = |text: &str| json!({"type": "Replace", "pattern": {"String": text}, "content": text.repeat(128)});
+    for parts in [3, 4] {
+        let value = json!({"type": "Sequence", "normalizers": vec![longer("a"); parts]});
+        assert!(refusal("/normalizer", value).contains("times as long"), "{parts} normalizers");
+    }
+    let decoder = json!({"type": "Replace", "pattern": {"Regex": "."}, "content": ".".repeat(128)});
+    for parts in [1, 5] {
+        let value = json!({"type": "Sequence", "decoders": vec![&decoder; parts]});
+        assert!(refusal("/decoder", value).contains("times as long"), "{parts} decoders");
+    }
+    // Some of it by the normalizer and some by the pre-tokenizer, within one another, and by
+    // what a pattern matches without a byte.
+    let prepend = json!({"type": "Prepend", "prepend": "a".repeat(16)});
+    let nested = json!({"type": "Sequence", "normalizers": [&prepend, {"type": "Sequence", "normalizers": [&prepend]}]});
+    assert!(refusal("/normalizer", nested).contains("1156 times"));
+    let metaspace = json!({"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always"});
+    let value = json!({"type": "Sequence", "pretokenizers": vec![metaspace; 4]});
+    assert!(refusal("/pre_tokenizer", value).contains("times as long"));
+    let gaps = json!({"type": "Replace", "pattern": {"Regex": "b*"}, "content": "a".repeat(60)});
+    assert!(refusal("/normalizer", gaps).contains("times as long"));
+    let parts = json!({"type": "Sequence", "normalizers": vec![json!({"type": "Nmt"}); 100]});
+    assert!(refusal("/normalizer", parts).contains("more than 16"));
+}
+
+#[test]
+fn patterns_that_backtrack_are_refused() {
+    for pattern in ["(?:.{0,30}){4}(?!)|.", "(a+)+(?=b)", r"(a)\1"] {
+        let value = json!({"type": "Replace", "pattern": {"Regex": pattern}, "content": ""});
+        assert!(refusal("/normalizer", value).contains("is not supported"), "{pattern}");
+    }
+}
+
+#[test]
+fn added_tokens_may_not_become_too_long_together() {
+    let token = |id: usize| json!({"id": 0, "content": format!("{id:0512}"), "normalized": true});
+    let tokens: Vec<Value> = (0..2048).map(token).collect();
+    assert!(refusal("/added_tokens", json!(tokens)).contains("added tokens have"));
+}
+
+#[test]
+fn values_that_nobody_reads_are_not_built() {
+    // Millions of them, where each part may have some thousands.
+    let zeros = Value::Array(vec![json!(0); 2_000_000]);
+    for path in ["/version", "/padding", "/normalizer", "/pre_tokenizer", "/post_processor"] {
+        assert!(refusal(path, json!({"type": "NFC", "x": &zeros})).contains("more than"), "{path}");
+    }
+    assert!(refusal("/decoder", json!({"type": "Fuse", "x": &zeros})).contains("more than"));
+    assert!(refusal("/model/unk_id", zeros.clone()).contains("more than 64 values"));
+    assert!(refusal("/added_tokens", json!([{"id": 0, "x": &zeros}])).contains("more than"));
+    let pieces = Value::Array(vec![json!(["", 0]); 600_000]);
+    assert!(refusal("/model/vocab", pieces).contains("more than 524288 pieces"));
+    // A member that comes twice, of which two readers could take different ones.
+    let twice = t5_json().to_string().replacen(
+        "\"type\":\"NFKC\"",
+        "\"type\":\"NFKC\",\"type\":\"NFC\"",
+        1,
+    );
+    let bert = bert_json().to_string();
+    let error = Tokenizers::new(twice.as_bytes(), Some(bert.as_bytes()), &config(512)).unwrap_err();
+    assert!(error.to_string().contains("twice"), "{error}");
+    // Longer than any tokenizer is.
+    let long = t5_json().to_string() + &" ".repeat(16 << 20);
+    let error = Tokenizers::new(long.as_bytes(), Some(bert.as_bytes()), &config(512)).unwrap_err();
+    assert!(error.to_string().contains("16777216"), "{error}");
+}
+
 #[test]
 fn a_sound_character_map_is_used_and_a_damaged_one_never_panics() {
     // A double array in which the byte 'A' leads to a leaf whose replacement is "a".
@@ -300,6 +378,12 @@ fn a_sound_character_map_is_used_and_a_damaged_one_never_panics() {
         assert!(with_map(encode(&bad, b"a\0")).is_err(), "unit {at} = {unit:#x}");
     }
     assert!(with_map(encode(&trie, b"\xC3")).is_err());
+    // "A" becomes 200 bytes, or all the rest where no zero byte ends it.
+    assert!(with_map(encode(&trie, &[b'a'; 20])).is_ok());
+    for replacement in [[&[b'a'; 200][..], b"\0"].concat(), vec![b'a'; 100_000]] {
+        let error = with_map(encode(&trie, &replacement)).unwrap_err().to_string();
+        assert!(error.contains("times as long"), "{error}");
+    }
     let mut inside_a_character = trie.clone();
     inside_a_character[1] = 1 << 31 | 1;
     assert!(with_map(encode(&inside_a_character, "é\0".as_bytes())).is_err());

@@ -18,6 +18,7 @@ use web_sys::{ReadableStreamDefaultReader, RequestCache, RequestInit, Response};
 use web_time::{Duration, Instant};
 
 use crate::error::{Error, Result};
+use crate::limits;
 
 use super::cancel::Cancel;
 use super::js;
@@ -58,16 +59,16 @@ pub struct Fetcher<'a> {
 /// A small file, or `None` where the host has none.
 ///
 /// # Errors
-/// The network failed, the file has more than `limit` bytes, or the visitor cancelled.
-pub async fn small(url: &str, limit: usize, how: &Fetcher<'_>) -> Result<Option<Vec<u8>>> {
+/// The network failed, the file is longer than its name allows, or the visitor cancelled.
+pub async fn small(url: &str, how: &Fetcher<'_>) -> Result<Option<Vec<u8>>> {
     with_retries(how, |attempt| async move {
         let Some(response) = request(url, &attempt, RequestCache::Default).await? else {
             return Ok(None);
         };
-        let mut bytes = Vec::new();
+        let (mut bytes, most) = (Vec::new(), limits::limit(url));
         let whole = read(url, &response, &attempt, |chunk| {
             let start = bytes.len();
-            if start + chunk.length() as usize > limit {
+            if start + chunk.length() as usize > most {
                 return ControlFlow::Break(());
             }
             bytes.resize(start + chunk.length() as usize, 0);
@@ -76,10 +77,7 @@ pub async fn small(url: &str, limit: usize, how: &Fetcher<'_>) -> Result<Option<
         })
         .await?;
         if !whole {
-            return Err(Failure::Final(Error::Network {
-                url: url.into(),
-                reason: format!("the file is longer than the {limit} bytes it may have"),
-            }));
+            return Err(Failure::Final(limits::too_long(url, None)));
         }
         Ok(Some(bytes))
     })

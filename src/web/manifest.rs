@@ -17,8 +17,6 @@ use super::together::all;
 
 /// A shard holds at most 32 MiB, or one tensor that is larger.
 const MAX_SHARD_BYTES: u64 = 256 << 20;
-/// Tokenizers are the largest of the small files: a few MB.
-const MAX_SMALL_BYTES: usize = 64 << 20;
 /// The small files. Those from [`REQUIRED`] on may be absent.
 const SMALL: [&str; 6] = [
     "config.json",
@@ -59,7 +57,7 @@ async fn fetch_small(base: &str, how: &Fetcher<'_>) -> Result<Vec<Option<Vec<u8>
     let urls = SMALL.map(|name| format!("{base}{name}"));
     let found: [RefCell<Option<Vec<u8>>>; SMALL.len()] = Default::default();
     let fetches = urls.iter().zip(&found).map(|(url, place)| async move {
-        let file = fetch::small(url, MAX_SMALL_BYTES, how).await?;
+        let file = fetch::small(url, how).await?;
         place.replace(file);
         Ok(())
     });

@@ -6,6 +6,7 @@
 use super::super::index::INDEX_FILE;
 use super::client::{Client, Failure, shown};
 use super::is_small_file;
+use crate::limits;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -14,9 +15,6 @@ const MAX_LISTING: u64 = 8 << 20;
 
 /// Most files in a list.
 const MAX_FILES: usize = 20_000;
-
-/// Longest configuration, tokenizer or index.
-const MAX_SMALL_FILE: u64 = 64 << 20;
 
 /// Longest file of weights.
 const MAX_WEIGHTS: u64 = 1 << 40;
@@ -152,7 +150,7 @@ impl Sibling {
 fn limit(name: &str) -> Option<u64> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'+');
     if is_small_file(name) || name == INDEX_FILE {
-        Some(MAX_SMALL_FILE)
+        Some(limits::limit(name) as u64)
     } else {
         let weights = name.ends_with(".safetensors") && !name.starts_with('.');
         (weights && name.bytes().all(plain)).then_some(MAX_WEIGHTS)

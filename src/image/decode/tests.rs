@@ -212,22 +212,27 @@ fn a_jpeg_with_a_thumbnail_is_cut_short_where_its_own_scan_ends() {
     assert!(decode(&encoder_out).is_ok());
 }
 
+/// A chunk's check sum.
+fn crc(chunk: &[u8]) -> u32 {
+    let mut crc = u32::MAX;
+    for byte in chunk {
+        crc ^= u32::from(*byte);
+        for _ in 0..8 {
+            crc = if crc & 1 == 1 { crc >> 1 ^ 0xEDB8_8320 } else { crc >> 1 };
+        }
+    }
+    !crc
+}
+
 /// A PNG header with any size, and no pixels.
 fn png_header(width: u32, height: u32) -> Vec<u8> {
     let mut chunk = b"IHDR".to_vec();
     chunk.extend(width.to_be_bytes());
     chunk.extend(height.to_be_bytes());
     chunk.extend([8, 2, 0, 0, 0]);
-    let mut crc = u32::MAX;
-    for byte in &chunk {
-        crc ^= u32::from(*byte);
-        for _ in 0..8 {
-            crc = if crc & 1 == 1 { crc >> 1 ^ 0xEDB8_8320 } else { crc >> 1 };
-        }
-    }
     let mut png = b"\x89PNG\r\n\x1a\n\0\0\0\x0D".to_vec();
-    png.extend(chunk);
-    png.extend((!crc).to_be_bytes());
+    png.extend(&chunk);
+    png.extend(crc(&chunk).to_be_bytes());
     png.extend(b"\0\0\0\0IDAT\x35\xAF\x06\x1E");
     png
 }
@@ -257,6 +262,79 @@ fn the_size_is_checked_before_pixels_are_read() {
         encode(&DynamicImage::ImageRgb8(sample(4, 4)).into_rgba8().into(), ImageFormat::Gif);
     gif[6..10].copy_from_slice(&[0xFF; 4]);
     assert_eq!(code(&gif), "picture-too-large");
+}
+
+/// The bytes of a PNG with a chunk before its pixels.
+fn with_chunk(png: &[u8], kind: &[u8; 4], data: &[u8]) -> Vec<u8> {
+    let end_of_header = 8 + 12 + 13;
+    let chunk = [kind, data].concat();
+    let length = (data.len() as u32).to_be_bytes();
+    [&png[..end_of_header], &length, &chunk, &crc(&chunk).to_be_bytes(), &png[end_of_header..]]
+        .concat()
+}
+
+#[test]
+fn profiles_and_texts_of_a_png_are_passed_over() {
+    let png = encode(&DynamicImage::ImageRgb8(sample(9, 6)), ImageFormat::Png);
+    for kind in [b"iCCP", b"zTXt", b"iTXt", b"tEXt"] {
+        for data in [&b"x\0\0not zlib"[..], b"", &[b'x'; 100_000]] {
+            assert_eq!(decode(&with_chunk(&png, kind, data)).unwrap(), sample(9, 6), "{kind:?}");
+        }
+    }
+}
+
+/// Interlaced files, and every depth: the reference is the decoder that holds them whole.
+#[test]
+fn rows_are_put_where_the_whole_picture_has_them() {
+    // 9 x 6 pixels in RGBA of 16 bits in seven passes, none of them compressed.
+    let (w, h) = (9_u32, 6_u32);
+    let pixel = |x: u32, y: u32| [(x * 20) as u8, (y * 30) as u8, (x * 7 + y * 11) as u8, 3];
+    let mut rows = Vec::new();
+    for (x0, y0, dx, dy) in [
+        (0, 0, 8, 8),
+        (4, 0, 8, 8),
+        (0, 4, 4, 8),
+        (2, 0, 4, 4),
+        (0, 2, 2, 4),
+        (1, 0, 2, 2),
+        (0, 1, 1, 2),
+    ] {
+        for y in (y0..h).step_by(dy) {
+            let row: Vec<u8> =
+                (x0..w).step_by(dx).flat_map(|x| pixel(x, y).map(|v| [v, 0xFE]).concat()).collect();
+            if !row.is_empty() {
+                rows.push(0); // no filter
+                rows.extend(row);
+            }
+        }
+    }
+    let stored = (rows.len() as u16).to_le_bytes();
+    let check = (!(rows.len() as u16)).to_le_bytes();
+    let (mut a, mut b) = (1_u32, 0_u32);
+    for &byte in &rows {
+        a = (a + u32::from(byte)) % 65_521;
+        b = (b + a) % 65_521;
+    }
+    let zlib = [&[0x78, 1, 1][..], &stored, &check, &rows, &(b << 16 | a).to_be_bytes()].concat();
+    let mut png = b"\x89PNG\r\n\x1a\n".to_vec();
+    let header = [&w.to_be_bytes()[..], &h.to_be_bytes(), &[16, 6, 0, 0, 1]].concat();
+    for (kind, data) in [(b"IHDR", header), (b"IDAT", zlib), (b"IEND", vec![])] {
+        let chunk = [&kind[..], &data].concat();
+        png.extend((data.len() as u32).to_be_bytes());
+        png.extend(&chunk);
+        png.extend(crc(&chunk).to_be_bytes());
+    }
+    let got = decode(&png).unwrap();
+    assert_eq!(
+        got,
+        RgbImage::from_fn(w, h, |x, y| {
+            let [r, g, b, _] = pixel(x, y);
+            ::image::Rgb([r, g, b])
+        })
+    );
+    for cut in [png.len() - 40, png.len() / 2, 60] {
+        assert_eq!(code(&png[..cut]), "picture-undecodable");
+    }
 }
 
 #[test]

@@ -1,0 +1,87 @@
+//! How long a small file of a model may be.
+//!
+//! In: a file's name and length. Out: nothing, or the error that names both and the limit. The
+//! same table holds for folders, for what is fetched and for what is parsed. All of these files
+//! come from strangers, and parsing one takes many times its length in memory.
+
+use crate::checkpoint::index::INDEX_FILE;
+use crate::error::{Error, Result};
+
+const MIB: usize = 1 << 20;
+
+/// Bytes by file name. Real ones have a few kB, an index 200 kB; T5's tokenizer has 2.4 MB.
+const LIMITS: [(&str, usize); 9] = [
+    ("config.json", MIB),
+    ("generation_config.json", MIB),
+    ("preprocessor_config.json", MIB),
+    ("processor_config.json", MIB),
+    ("special_tokens_map.json", MIB),
+    ("added_tokens.json", MIB),
+    ("tokenizer_config.json", MIB),
+    (INDEX_FILE, 8 * MIB),
+    ("tokenizer.json", 16 * MIB),
+];
+
+/// The most for a file that no table names, such as a `vocab.txt` that is copied.
+const OTHER: usize = 16 * MIB;
+
+/// The most bytes that a small file may have; of a path the file's name counts.
+#[must_use]
+pub fn limit(file: &str) -> usize {
+    let name = name(file);
+    LIMITS.iter().find(|(known, _)| *known == name).map_or(OTHER, |(_, bytes)| *bytes)
+}
+
+/// Checks a file's length before it is read or parsed.
+///
+/// # Errors
+/// It is too long: [`too_long`].
+pub fn check(file: &str, bytes: u64) -> Result<()> {
+    if bytes <= limit(file) as u64 {
+        return Ok(());
+    }
+    Err(too_long(file, Some(bytes)))
+}
+
+/// The error for a file beyond its limit, with the code of what the file is.
+#[must_use]
+pub fn too_long(file: &str, bytes: Option<u64>) -> Error {
+    let length =
+        bytes.map_or_else(|| "more bytes than".into(), |n| format!("{n} bytes, more than"));
+    let reason = format!("it has {length} the {} that such a file may have", limit(file));
+    let file = file.to_owned();
+    match name(file.as_str()) {
+        INDEX_FILE => Error::IndexInvalid { file, reason },
+        "tokenizer.json" => Error::TokenizerInvalid { file, reason },
+        _ => Error::ConfigInvalid { file, reason },
+    }
+}
+
+fn name(file: &str) -> &str {
+    file.rsplit(['/', '\\']).next().unwrap_or(file)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    #[test]
+    fn a_file_beyond_its_limit_is_named_with_both() {
+        for (file, most, code) in [
+            ("config.json", MIB, "config-invalid"),
+            ("a/b/generation_config.json", MIB, "config-invalid"),
+            ("C:\\a\\model.safetensors.index.json", 8 * MIB, "index-invalid"),
+            ("qformer_tokenizer/tokenizer.json", 16 * MIB, "tokenizer-invalid"),
+            ("vocab.txt", 16 * MIB, "config-invalid"),
+        ] {
+            assert!(check(file, most as u64).is_ok());
+            let error = check(file, most as u64 + 1).unwrap_err();
+            assert_eq!(error.code(), code);
+            let said = error.to_string();
+            for part in [file.to_owned(), most.to_string(), (most + 1).to_string()] {
+                assert!(said.contains(&part), "{said}");
+            }
+        }
+    }
+}
