@@ -7,6 +7,7 @@ mod build;
 mod check;
 mod demo;
 mod e2e;
+mod fuzz;
 mod peer;
 mod setup;
 mod sizes;
@@ -46,6 +47,8 @@ enum Command {
     Peer(peer::Args),
     /// Time every stage and every token, natively or in headless Chromium, over what the GPU could do
     Bench(bench::Args),
+    /// Read damaged files of every kind, made from a seed: each must be read or refused with a typed error
+    Fuzz(fuzz::Args),
     /// The quick check before a commit: format, lints for native and wasm32, docs, unit tests, JavaScript types
     Check,
 }
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         Command::E2e(args) => e2e::run(&args),
         Command::Peer(args) => peer::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Fuzz(args) => fuzz::run(&args),
         Command::Check => check::run(),
     };
     match result {
