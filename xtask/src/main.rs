@@ -8,6 +8,7 @@ mod build;
 mod check;
 mod demo;
 mod e2e;
+mod fuzz;
 mod peer;
 mod setup;
 mod sizes;
@@ -49,6 +50,8 @@ enum Command {
     Bench(bench::Args),
     /// Look at what the project is built from: licences, sources, known advisories
     Audit(audit::Args),
+    /// Read damaged files of every kind, made from a seed: each must be read or refused with a typed error
+    Fuzz(fuzz::Args),
     /// The quick check before a commit: format, lints for native and wasm32, docs, unit tests, JavaScript types
     Check,
 }
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         Command::Peer(args) => peer::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Audit(args) => audit::run(&args),
+        Command::Fuzz(args) => fuzz::run(&args),
         Command::Check => check::run(),
     };
     match result {

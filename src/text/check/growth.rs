@@ -143,16 +143,13 @@ fn replacement(part: &Value) -> Result<f64, String> {
         return Err("a replacement has no pattern, or too long a one".into());
     };
     let shortest = if text.is_some() { pattern.len() } else { shortest_match(pattern)? };
-    let content = content.len() as f64;
-    Ok(match shortest {
-        // Everything stays, and each gap between two bytes and both ends may get the content.
-        0 => 1.0 + 2.0 * content,
-        bytes => (content / bytes as f64).max(1.0),
-    })
+    Ok((content.len() as f64 / shortest as f64).max(1.0))
 }
 
 /// The bytes of a pattern's shortest match. The pattern must be one for which the time of a
-/// search grows with the text alone: without what needs backtracking, and with few states.
+/// search grows with the text alone: without what needs backtracking, and with few states. It
+/// must not match where there is nothing: the crate then loses count of the text's characters,
+/// and panics in a later part.
 fn shortest_match(pattern: &str) -> Result<usize, String> {
     let unsupported = |why: String| format!("the pattern {pattern:?} is not supported ({why})");
     // The crate's dialect knows possessive repetitions, which `regex_syntax` reads otherwise.
@@ -167,8 +164,11 @@ fn shortest_match(pattern: &str) -> Result<usize, String> {
     if states > MAX_PATTERN_STATES {
         return Err(unsupported(format!("it has {states} states, more than {MAX_PATTERN_STATES}")));
     }
-    // A pattern that matches nothing at all has no shortest match.
-    Ok(parsed.properties().minimum_len().unwrap_or(1))
+    match parsed.properties().minimum_len() {
+        Some(0) => Err(unsupported("it matches where there is nothing".into())),
+        // A pattern that never matches has no shortest match.
+        bytes => Ok(bytes.unwrap_or(1)),
+    }
 }
 
 fn states(pattern: &Hir) -> u64 {
@@ -242,8 +242,10 @@ mod tests {
         assert_eq!(of(json!({"String": "abcdefgh"})), Ok(1.0));
         assert_eq!(of(json!({"Regex": " {2,}"})), Ok(3.0));
         assert_eq!(of(json!({"Regex": "(?:a|bcd)[é東]"})), Ok(2.0));
+        assert_eq!(of(json!({"Regex": "[^\\x00-\\u{10FFFF}]"})), Ok(6.0));
         for empty in ["a*", "^", "$", r"\b", "(?:)", "(a|)", "a?b?", "a{0,3}"] {
-            assert_eq!(of(json!({"Regex": empty})), Ok(13.0), "{empty}");
+            let error = of(json!({"Regex": empty})).unwrap_err();
+            assert!(error.contains("where there is nothing"), "{empty}: {error}");
         }
     }
 
