@@ -4,8 +4,8 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { NO_MODEL, POCKET, ask, assertQuiet, launch, launchKept, loadInPage, modelReady, openPage, servePage, visit } from "./harness.mjs";
-import { ShardSet } from "./shard_set.mjs";
+import { NO_MODEL, ask, assertQuiet, launch, launchKept, loadInPage, modelReady, openPage, servePage, visit } from "./harness.mjs";
+import { blobs, cached, eventually, remove, serving, shardsOf, withShards } from "./stored.mjs";
 import { inWorker } from "./watch.mjs";
 
 /** @type {import("playwright-core").Browser} */
@@ -16,53 +16,6 @@ after(() => browser.close());
 const REFUSED = /Failed to load resource|ERR_CONNECTION|script failed/;
 /** Shards that are fetched at a time. */
 const LANES = 4;
-
-/** @param {import("../../tools/serve.mjs").Served[]} requests */
-const shardsOf = (requests) => requests.filter(({ path }) => path.endsWith(".safetensors")).map(({ path }) => path);
-
-/**
- * The pocket model with shards of its own besides.
- *
- * @param {string[]} names
- */
-function withShards(...names) {
-  const set = new ShardSet(POCKET);
-  for (const name of names) set.addUnused(name, 1 << 20);
-  return set;
-}
-
-/**
- * A hook that serves sets below their folders.
- *
- * @param {Record<string, ShardSet>} sets such as `{ "/a/": … }`
- * @returns {import("../../tools/serve.mjs").Hook}
- */
-const serving = (sets) => ({ path }) => {
-  const folder = Object.keys(sets).find((folder) => path.startsWith(folder));
-  if (!folder) return undefined;
-  const body = sets[folder]?.files.get(path.slice(folder.length));
-  return body ? { body } : { status: 404, body: "" };
-};
-
-/** @param {import("playwright-core").Page} page @returns {Promise<import("../../www/engine/protocol.js").StoredModel[]>} */
-const cached = (page) => page.evaluate(async () => (await import(`${location.origin}/instructblip.js`)).cachedModels());
-/** @param {import("playwright-core").Page} page @param {string} url */
-const remove = (page, url) => page.evaluate(async (url) => (await import(`${location.origin}/instructblip.js`)).deleteCachedModel(url), url);
-/** Shards and small files in the cache. @param {import("playwright-core").Page} page */
-const blobs = (page) =>
-  page.evaluate(async () => {
-    const keys = await (await caches.open("instructblip-models")).keys();
-    return keys.filter(({ url }) => url.includes("/blobs/")).length;
-  });
-
-/** Waits for what follows a load: older revisions are pruned in the background. @param {() => Promise<boolean>} condition */
-async function eventually(condition) {
-  for (let times = 0; times < 100; times++) {
-    if (await condition()) return;
-    await new Promise((done) => setTimeout(done, 50));
-  }
-  assert.fail("it did not come to that");
-}
 
 test("two models share what they have in common; deleting one leaves the other whole", async (t) => {
   const sets = { "/a/": withShards("only.a", "both"), "/b/": withShards("only.b", "both") };
@@ -179,124 +132,6 @@ test("killed at 40 % and opened again: at most the shards in flight are fetched 
   } finally {
     await context.close();
   }
-});
-
-/**
- * Puts records into the store as another page of the origin, or another version, might.
- *
- * @param {import("playwright-core").Page} page
- * @param {Record<string, unknown>} records by the address they are filed under
- */
-const plant = (page, records) =>
-  page.evaluate(async (records) => {
-    const cache = await caches.open("instructblip-models");
-    for (const [url, record] of Object.entries(records)) {
-      const at = `https://instructblip.invalid/2/models/${encodeURIComponent(url)}`;
-      await cache.put(at, new Response(JSON.stringify(record)));
-    }
-  }, records);
-
-test("records of another shape are as good as none, and pruned", async (t) => {
-  const { page, problems } = await visit(t, browser, { query: NO_MODEL });
-  const url = new URL("/x/", page.url()).href;
-  const sound = { url, name: "x", format: "q4", files: [], shards: [] };
-  const blob = { name: "a", bytes: 1, sha256: "0".repeat(64) };
-  const records = [
-    {},
-    [],
-    null,
-    7,
-    "text",
-    { ...sound, files: null },
-    { ...sound, shards: {} },
-    { ...sound, shards: [null] },
-    { ...sound, name: { en: "x" } },
-    { ...sound, url: "not an address" },
-    { ...sound, url: `${url}other/` },
-    { ...sound, files: [{ ...blob, bytes: "1" }] },
-    { ...sound, files: [{ ...blob, bytes: -1 }] },
-    { ...sound, files: [{ ...blob, sha256: "../../x" }] },
-    { layout: 3, address: url, parts: [{ digest: "sha512-…" }] },
-  ];
-  for (const record of records) {
-    await plant(page, { [url]: record });
-    assert.deepEqual(await cached(page), [], JSON.stringify(record));
-    await remove(page, "/other/");
-    const left = await page.evaluate(async () => (await (await caches.open("instructblip-models")).keys()).length);
-    assert.equal(left, 0, `${JSON.stringify(record)} is pruned`);
-  }
-  // As the first layout had it, and what nobody knows.
-  await page.evaluate(async (hash) => {
-    const cache = await caches.open("instructblip-models");
-    for (const at of [`blobs/${hash}`, "models/x", "9/blobs/x", "2/other/x"]) await cache.put(`https://instructblip.invalid/${at}`, new Response("{}"));
-  }, blob.sha256);
-  await plant(page, { [url]: {} });
-  assert.equal((await loadInPage(page, "/pocket/")).code, null);
-  const lost = page.evaluate(() => Promise.race([/** @type {any} */ (self).model.lost, new Promise((done) => setTimeout(done, 1500, null))]));
-  assert.equal(await lost, null, "the engine lives on");
-  await eventually(async () => {
-    const keys = await page.evaluate(async () => (await (await caches.open("instructblip-models")).keys()).map(({ url }) => url));
-    return keys.length > 0 && keys.every((key) => /invalid\/2\/(blobs\/http|models\/)/.test(key) && !key.endsWith(encodeURIComponent(url)));
-  });
-  assert.deepEqual((await cached(page)).map(({ name }) => name), ["pocket"]);
-  assertQuiet(problems);
-});
-
-test("the picker lists and deletes beside a record of another shape", async (t) => {
-  const { page, problems } = await visit(t, browser);
-  await modelReady(page);
-  await plant(page, { x: {}, "https://example.org/": { url: "https://example.org/", files: 1 } });
-  await page.locator("#model-change").click();
-  await page.locator("#stored-note", { hasText: "Stored in this browser" }).waitFor();
-  assert.equal(await page.locator("#stored-models li").count(), 1);
-  await page.locator("#stored-models button", { hasText: "Delete" }).click();
-  await page.locator("#stored-note", { hasText: "No model is stored" }).waitFor();
-  assertQuiet(problems);
-});
-
-test("a host does not learn which shards came from elsewhere", async (t) => {
-  const names = ["s.0", "s.1"];
-  const set = withShards(...names);
-  let silent = false;
-  const hosts = [];
-  for (let at = 0; at < 2; at++) {
-    const host = await servePage({
-      hook: ({ path }) => {
-        if (silent && path.endsWith("s.1.safetensors")) return { never: true };
-        const body = set.files.get(path.slice("/m/".length));
-        return { status: body ? 200 : 404, body: body ?? "", headers: { "access-control-allow-origin": "*" } };
-      },
-    });
-    t.after(host.close);
-    hosts.push(host);
-  }
-  const [first, second] = hosts;
-  assert.ok(first && second);
-  const plain = { headers: { "content-type": "text/html" }, body: '<!doctype html><link rel="icon" href="data:,">' };
-  const { server, page, problems } = await visit(t, browser, {
-    query: "plain.html",
-    hook: (request) => (request.path === "/plain.html" ? plain : serving({ "/m/": set })(request)),
-  });
-  assert.equal((await loadInPage(page, "/m/")).code, null);
-  assert.equal((await loadInPage(page, `${first.url}m/`)).code, null);
-  assert.equal(shardsOf(first.requests).length, set.shards.length, "all of them, though the page's own origin had them");
-  // Broken off, so that a record names what is asked for next.
-  silent = true;
-  const { code, sentence } = await loadInPage(page, `${second.url}m/`, { stallTimeout: 1000 });
-  assert.equal(code, "network", sentence);
-  silent = false;
-  const before = second.requests.length;
-  const known = new Set(shardsOf(second.requests).filter((path) => !path.endsWith("s.1.safetensors")));
-  assert.equal((await loadInPage(page, `${second.url}m/`)).code, null);
-  const again = shardsOf(second.requests.slice(before));
-  assert.deepEqual(new Set([...known, ...again]).size, set.shards.length, "its second visit shows only what it sent itself");
-  assert.ok(again.includes("/m/s.1.safetensors"));
-  // What one host sent is kept for it.
-  const total = first.requests.length;
-  assert.equal((await loadInPage(page, `${first.url}m/`)).code, null);
-  assert.deepEqual(shardsOf(first.requests.slice(total)), []);
-  assert.equal(shardsOf(server.requests).length, set.shards.length);
-  assertQuiet(problems);
 });
 
 test("the second visit needs no network", async (t) => {
