@@ -119,14 +119,11 @@ fn parent(first: usize, count: usize, tell: &mut dyn FnMut(Line)) -> usize {
     // The input at work, and since when.
     let mut at_work = first;
     let mut end = "the process ended";
-    loop {
-        let Ok(line) = lines.recv_timeout(PATIENCE).inspect_err(|error| {
-            if *error == mpsc::RecvTimeoutError::Timeout {
-                end = "no end";
-            }
-        }) else {
-            break;
-        };
+    while let Ok(line) = lines.recv_timeout(PATIENCE).inspect_err(|error| {
+        if *error == mpsc::RecvTimeoutError::Timeout {
+            end = "no end";
+        }
+    }) {
         let words: Vec<&str> = line.split(' ').collect();
         match words[..] {
             ["fuzz", number] => at_work = number.parse().unwrap(),
