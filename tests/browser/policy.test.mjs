@@ -164,6 +164,13 @@ test("sw.js, the development server and docs/hosting.md name the same headers", 
   }
 });
 
+test("SECURITY.md names every way that no policy forbids", () => {
+  const text = readFileSync(new URL("../../SECURITY.md", import.meta.url), "utf8");
+  const [, rest = ""] = text.split("## What no policy forbids");
+  const ways = [...PAGE.filter(({ outcome }) => outcome === "message"), ...LEAVING];
+  for (const { name } of ways) assert.match(rest.split("\n## ")[0] ?? "", new RegExp(`\\b${name}\\b`), name);
+});
+
 test("an own address that sends on to another host is not followed", async (t) => {
   const host = await modelHost(t);
   const { page, problems } = await visit(t, browser, {
