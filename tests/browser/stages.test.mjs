@@ -179,14 +179,15 @@ test("cancelling after the vision tower has come, and loading again", async (t) 
   assertQuiet(problems);
 });
 
-test("a device lost between the stages: said, and all comes back when asked", async (t) => {
+test("a device lost between the stages: said, and all comes back when the visitor says so", async (t) => {
   const { hook, release } = visionFirst();
   const { page, problems } = await visit(t, browser, { query: "?model=./faulty/", hook });
   await givePicture(page, "picture.png", file);
   await page.workers().at(-1)?.evaluate(() => /** @type {any} */ (self).watch.device.destroy());
   release();
   assert.equal((await shownError(page, "#model-error")).code, "device-lost");
-  await page.locator("#model-again:not([hidden])").click();
+  await page.locator("#model-again").click();
+  await page.locator('#model-state[data-state="loading"]').waitFor();
   await modelReady(page);
   await page.locator("#picture-note", { hasText: "looked at" }).waitFor();
   assert.equal((await ask(page, question)).text, answer);

@@ -107,11 +107,12 @@ test("killed at 40 % and opened again: at most the shards in flight are fetched 
     },
   });
   const folder = await mkdtemp(join(tmpdir(), "instructblip-kept-"));
+  let context = await launchKept(folder);
   t.after(async () => {
+    await context.close();
     await server.close();
     await rm(folder, { recursive: true, force: true });
   });
-  let context = await launchKept(folder);
   let page = await context.newPage();
   await page.goto(server.url + NO_MODEL);
   void loadInPage(page, "/m/").catch(() => {});
@@ -121,17 +122,13 @@ test("killed at 40 % and opened again: at most the shards in flight are fetched 
   const first = answered.splice(0);
   blocked = false;
   context = await launchKept(folder);
-  try {
-    page = await context.newPage();
-    await page.goto(server.url + NO_MODEL);
-    assert.equal((await loadInPage(page, "/m/")).code, null);
-    const again = answered.filter((path) => first.includes(path));
-    console.log(`of ${first.length} shards that had been sent, ${again.length} were fetched again`);
-    assert.ok(again.length <= LANES, again.join());
-    assert.equal(new Set([...first, ...answered]).size, total);
-  } finally {
-    await context.close();
-  }
+  page = await context.newPage();
+  await page.goto(server.url + NO_MODEL);
+  assert.equal((await loadInPage(page, "/m/")).code, null);
+  const again = answered.filter((path) => first.includes(path));
+  console.log(`of ${first.length} shards that had been sent, ${again.length} were fetched again`);
+  assert.ok(again.length <= LANES, again.join());
+  assert.equal(new Set([...first, ...answered]).size, total);
 });
 
 test("the second visit needs no network", async (t) => {

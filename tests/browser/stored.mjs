@@ -43,7 +43,7 @@ export const blobs = (page) =>
 
 /** Waits for what follows a load: older revisions are pruned in the background. @param {() => Promise<boolean>} condition */
 export async function eventually(condition) {
-  for (let times = 0; times < 100; times++) {
+  for (let times = 0; times < 600; times++) {
     if (await condition()) return;
     await new Promise((done) => setTimeout(done, 50));
   }
