@@ -108,14 +108,17 @@ const ELEMENTS = {
 };
 
 /**
- * Refused, but the browser has opened a connection meanwhile: the host's name is told, to it and to
+ * Refused, but the browser may have opened a connection meanwhile: the host's name is told, to it and to
  * name servers. So it is with `preconnect` and `dns-prefetch`, which a driven browser leaves out.
  */
 const CONNECTED = ["frame", "form", "form into a window"];
 
-/** What no policy of a page forbids: ARCHITECTURE.md says so. @type {Record<string, string>} */
+/** What no policy of a page forbids: SECURITY.md says so. */
+const WebRTC =
+  'const peer = (self.peer = new RTCPeerConnection({ iceServers: [{ urls: url.replace("http://", "turn:").slice(0, -1) + "?transport=tcp", username: "picture", credential: "x" }] })); peer.createDataChannel("way"); await peer.setLocalDescription()';
+
+/** Likewise. @type {Record<string, string>} */
 const OPEN = {
-  "WebRTC": 'const peer = (self.peer = new RTCPeerConnection({ iceServers: [{ urls: url.replace("http://", "turn:").slice(0, -1) + "?transport=tcp", username: "picture", credential: "x" }] })); peer.createDataChannel("way"); await peer.setLocalDescription()',
   "popup": "open(url)",
   "link into a window": 'put("a", { href: url, target: "_blank" }).click()',
   "download": 'put("a", { href: url, download: "" }).click()',
@@ -132,13 +135,18 @@ const LINKS = {
 /** What a policy allows with a host's requests. */
 export const BY_REQUEST = [...Object.keys(REQUESTS), "sendBeacon", "fetch, keepalive", "fetchLater", "ping of a link", "preload", "prefetch", "empty frame"];
 
-/** @typedef {{ name: string, code: string, outcome: "nothing" | "connection" | "message" }} Way */
+/**
+ * Of a way that is `reached`, a connection is proof enough: on a busy machine Chromium's WebRTC sends
+ * nothing over one that came too late.
+ *
+ * @typedef {{ name: string, code: string, outcome: "nothing" | "connection" | "message" | "reached" }} Way
+ */
 /** @param {Record<string, string>} ways @param {Way["outcome"]} outcome @returns {Way[]} */
 const list = (ways, outcome) =>
   Object.entries(ways).map(([name, code]) => ({ name, code, outcome: CONNECTED.includes(name) ? "connection" : outcome }));
 
 /** What is tried in the page and in the engine's worker, with what gets out. */
-export const PAGE = [...list({ ...REQUESTS, ...SCRIPTS, ...ELEMENTS }, "nothing"), ...list(OPEN, "message")];
+export const PAGE = [...list({ WebRTC }, "reached"), ...list({ ...REQUESTS, ...SCRIPTS, ...ELEMENTS }, "nothing"), ...list(OPEN, "message")];
 export const ENGINE = list({ ...REQUESTS, ...SCRIPTS, importScripts: "importScripts(url)" }, "nothing");
 /** After each the page is another. */
 export const LEAVING = list(LINKS, "message");
