@@ -62,7 +62,7 @@ pub enum Error {
     },
     /// The checkpoint lacks a tensor.
     #[error(
-        "The checkpoint lacks the tensor {name}. Is it an InstructBLIP with a T5 language model?"
+        "The checkpoint lacks the tensor {name}, which a model with its config.json has. Download or convert it again."
     )]
     TensorMissing {
         /// The tensor's name.

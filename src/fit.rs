@@ -6,15 +6,16 @@
 
 use std::fmt;
 
+use crate::checkpoint::Index;
 use crate::checkpoint::index::INDEX_FILE;
-use crate::checkpoint::{Index, layout};
-use crate::config::ModelConfig;
 use crate::error::{Error, Result};
+use crate::models::ModelConfig;
 use crate::quant::Format;
-use crate::session::DEFAULT_MAX_NEW_TOKENS;
-use crate::text::MAX_T5_TOKENS;
+use crate::text::MAX_QFORMER_TOKENS;
+use crate::weights::Description;
 
-const FLOAT: u64 = size_of::<f32>() as u64;
+/// Tokens of an answer of the usual longest length.
+const ANSWER: usize = 256;
 
 /// What the shards of any model may have beyond its weights, and what is asked of a GPU at a time:
 /// headers, fillers, and tensors that no model reads.
@@ -25,8 +26,8 @@ pub const SPARE_BYTES: u64 = 256 << 20;
 ///
 /// # Errors
 /// [`Error::IndexInvalid`] where it claims far more.
-pub fn check_claim(config: &ModelConfig, index: &Index) -> Result<()> {
-    let (claimed, weights) = (index.shard_bytes(), layout::weight_bytes(config));
+pub fn check_claim(description: &Description, index: &Index) -> Result<()> {
+    let (claimed, weights) = (index.shard_bytes(), description.weight_bytes());
     if claimed <= weights + weights / 8 + SPARE_BYTES {
         return Ok(());
     }
@@ -73,25 +74,18 @@ impl Needs {
     /// What the shard set `index` of the model `config` needs.
     #[must_use]
     pub fn of(config: &ModelConfig, index: &Index) -> Self {
-        let (vision, qformer, text) =
-            (&config.vision_config, &config.qformer_config, &config.text_config);
-        let prompt = config.num_query_tokens + MAX_T5_TOKENS;
-        // Rows x (the residual stream twice, and the widest product).
-        let stage = |rows: usize, width: usize, inner: usize| -> u64 {
-            (rows as u64) * (2 * width as u64 + inner.max(3 * width) as u64) * FLOAT
-        };
-        let heads = text.num_heads * text.d_kv;
+        let (bridge, language) = (&config.bridge_config, &config.text_config);
+        let prompt = bridge.tokens() + language.max_prompt_tokens();
         let activations = [
-            stage(vision.num_tokens(), vision.hidden_size, vision.intermediate_size),
-            stage(prompt, qformer.hidden_size, qformer.intermediate_size),
-            stage(prompt, text.d_model.max(heads), 2 * text.d_ff),
+            config.vision_config.stage_bytes(),
+            bridge.stage_bytes(MAX_QFORMER_TOKENS),
+            language.stage_bytes(prompt),
         ];
-        let positions = (prompt + DEFAULT_MAX_NEW_TOKENS) as u64;
         Self {
             weights: index.shard_bytes(),
             largest_weight: index.shards.iter().map(|(_, shard)| shard.bytes).max().unwrap_or(0),
             activations: activations.into_iter().max().unwrap_or(0),
-            kv_cache: 2 * text.num_decoder_layers as u64 * positions * heads as u64 * FLOAT,
+            kv_cache: (prompt + ANSWER) as u64 * language.cache_bytes(),
             format: config.quantization_config.as_ref().map_or(Format::F32, |packed| packed.format),
         }
     }
@@ -180,7 +174,7 @@ mod tests {
     const DEFAULTS: BufferLimits =
         BufferLimits { max_buffer_size: 256 << 20, max_storage_buffer_binding_size: 128 << 20 };
 
-    /// The sizes of FlanT5-XL, in shards of these bytes.
+    /// The sizes of the first published model, in shards of these bytes.
     fn needs(format: Option<Format>, shards: &[u64]) -> Needs {
         let mut config = ModelConfig::parse(
             br#"{"model_type":"instructblip","text_config":{"model_type":"t5","d_model":2048,
@@ -219,15 +213,15 @@ mod tests {
                 "d_kv":64,"d_ff":5120,"num_heads":32,"num_layers":24,
                 "feed_forward_proj":"gated-gelu","tie_word_embeddings":false}},{packed}}}"#
             );
-            ModelConfig::parse(json.as_bytes()).unwrap()
+            crate::convert::describe(&ModelConfig::parse(json.as_bytes()).unwrap()).unwrap()
         };
         let claim = |bytes: u64| {
             let info = ShardInfo { bytes, sha256: String::new() };
             Index { shards: vec![("x.safetensors".into(), info)], ..Index::default() }
         };
         // As published, but for the one word piece that its Q-Former's vocabulary has more.
-        assert_eq!(layout::weight_bytes(&config("f32")), 4_022_968_320 * 4);
-        let q4 = layout::weight_bytes(&config("q4"));
+        assert_eq!(config("f32").weight_bytes(), 4_022_968_320 * 4);
+        let q4 = config("q4").weight_bytes();
         assert!((2_250_000_000..2_300_000_000).contains(&q4), "{q4}");
         for (bytes, accepted) in [
             (0, true),

@@ -27,6 +27,14 @@ pub struct PixelValues {
     pub width: usize,
 }
 
+impl PixelValues {
+    /// A square picture of zeros, for runs that look at no values.
+    #[must_use]
+    pub fn blank(side: usize) -> Self {
+        Self { data: vec![0.0; 3 * side * side], height: side, width: side }
+    }
+}
+
 /// Resizes to the configured size and normalises.
 #[must_use]
 pub fn preprocess(rgb: &RgbImage, config: &PreprocessorConfig) -> PixelValues {

@@ -4,12 +4,14 @@
 //! same table holds for folders, for what is fetched and for what is parsed. All of these files
 //! come from strangers, and parsing one takes many times its length in memory.
 
-use crate::checkpoint::index::INDEX_FILE;
 use crate::error::{Error, Result};
+
+/// The index's name in every checkpoint that has one.
+pub const INDEX_FILE: &str = "model.safetensors.index.json";
 
 const MIB: usize = 1 << 20;
 
-/// Bytes by file name. Real ones have a few kB, an index 200 kB; T5's tokenizer has 2.4 MB.
+/// Bytes by file name. Real ones have a few kB, an index 200 kB, a tokenizer 2.4 MB.
 const LIMITS: [(&str, usize); 9] = [
     ("config.json", MIB),
     ("generation_config.json", MIB),

@@ -1,10 +1,11 @@
 //! A picture and questions about it: what the browser and the command line both drive.
 //!
 //! [`Session::set_pictures`] runs the vision tower once a picture; every [`Session::ask`] then runs the
-//! Q-Former with the question, the encoder, and decodes, handing out text as it settles.
+//! bridge with the question, reads the prompt, and decodes, handing out text as it settles.
 
 mod ask;
 mod attention;
+mod features;
 mod options;
 mod pictures;
 mod rank;
@@ -13,23 +14,27 @@ mod vision;
 
 pub use ask::{Answer, Candidate, Statistics, TokenEvent};
 pub use attention::{AttentionMaps, LayerMap, PictureMap};
+pub use features::DEFAULT_FEATURE_BYTES;
 pub use options::{AskOptions, DEFAULT_MAX_NEW_TOKENS, LIMIT_MAX_NEW_TOKENS, LIMIT_NUM_BEAMS};
 pub use pictures::{LIMIT_PICTURES, PictureInfo};
 pub use rank::{LIMIT_CANDIDATES, RankOptions, Ranked};
 pub use rehearsal::{rehearse_picture, rehearse_question};
 pub use vision::VisionSession;
 
+use std::cell::Cell;
+use std::sync::Arc;
+
 use burn::tensor::Device;
 use web_time::Instant;
 
-use crate::checkpoint::store::WeightStore;
-use crate::config::{GenerationConfig, ModelConfig, PreprocessorConfig};
+use crate::config::{GenerationConfig, PreprocessorConfig};
 use crate::error::Result;
-use crate::models::InstructBlip;
+use crate::models::{ModelConfig, VisionLanguageModel};
 use crate::prompt::{Filled, Prompt};
 use crate::text::Tokenizers;
-use pictures::Picture;
-use vision::VisionWork;
+use crate::weights::WeightStore;
+use features::FeatureCache;
+use pictures::{Picture, VisionWork};
 
 /// The small files of a checkpoint, as bytes.
 #[derive(Clone, Debug, Default)]
@@ -41,8 +46,8 @@ pub struct ModelFiles {
     /// `generation_config.json`, where there is one.
     pub generation: Option<Vec<u8>>,
     /// `tokenizer.json` of the language model.
-    pub t5_tokenizer: Vec<u8>,
-    /// `qformer_tokenizer/tokenizer.json`.
+    pub tokenizer: Vec<u8>,
+    /// `qformer_tokenizer/tokenizer.json`, where there is one.
     pub qformer_tokenizer: Option<Vec<u8>>,
 }
 
@@ -67,38 +72,77 @@ impl Blueprint {
     pub fn parse(files: &ModelFiles) -> Result<Self> {
         let config = ModelConfig::parse(&files.config)?;
         let preprocessor = PreprocessorConfig::parse(&files.preprocessor)?;
-        preprocessor.check_fits(&config)?;
+        preprocessor.check_fits(config.vision_config.image_size())?;
         let generation = match &files.generation {
             Some(bytes) => GenerationConfig::parse(bytes)?,
             None => GenerationConfig::default(),
         };
         let tokenizers =
-            Tokenizers::new(&files.t5_tokenizer, files.qformer_tokenizer.as_deref(), &config)?;
+            Tokenizers::new(&files.tokenizer, files.qformer_tokenizer.as_deref(), &config)?;
         Ok(Self { config, preprocessor, generation, tokenizers })
+    }
+
+    /// An empty store for the weights.
+    ///
+    /// # Errors
+    /// As [`VisionLanguageModel::describe`].
+    pub fn store(&self, device: &Device) -> Result<WeightStore> {
+        Ok(WeightStore::new(VisionLanguageModel::describe(&self.config, device)?, device))
     }
 }
 
-/// A loaded model, its processors, and the current pictures.
+/// A model and its processors, which conversations share.
 #[derive(Debug)]
-pub struct Session {
+struct Loaded {
     config: ModelConfig,
     preprocessor: PreprocessorConfig,
     generation: GenerationConfig,
     tokenizers: Tokenizers,
-    model: InstructBlip,
+    model: VisionLanguageModel,
     device: Device,
+    features: FeatureCache,
+}
+
+/// A conversation with a loaded model: its pictures, and whoever asks about them.
+///
+/// Several conversations share one model ([`Session::conversation`]) and see nothing of each other.
+#[derive(Debug)]
+pub struct Session {
+    loaded: Arc<Loaded>,
     pictures: Vec<Picture>,
     /// What the vision tower did for the current pictures, until the first answer reports it.
-    unreported: Option<VisionWork>,
+    unreported: Cell<Option<VisionWork>>,
 }
 
 impl Session {
+    /// A new conversation with the same model, without pictures.
+    #[must_use]
+    pub fn conversation(&self) -> Self {
+        Self::over(Arc::clone(&self.loaded))
+    }
+
+    fn over(loaded: Arc<Loaded>) -> Self {
+        Self { loaded, pictures: Vec::new(), unreported: Cell::new(None) }
+    }
+
+    /// How many bytes of picture features the model keeps beyond the current pictures, for all
+    /// its conversations; [`DEFAULT_FEATURE_BYTES`] at first.
+    pub fn set_feature_budget(&self, bytes: u64) {
+        self.loaded.features.set_budget(bytes);
+    }
+
+    /// Pictures whose features are kept, and their bytes.
+    #[must_use]
+    pub fn kept_features(&self) -> (usize, u64) {
+        self.loaded.features.held()
+    }
+
     /// Builds the model from a complete store.
     ///
     /// # Errors
-    /// A file is malformed, the tokenizers do not fit, or a tensor is missing or misshapen.
-    pub fn new(files: &ModelFiles, mut weights: WeightStore) -> Result<Self> {
-        VisionSession::new(Blueprint::parse(files)?, &mut weights)?.join(&mut weights)
+    /// A tensor is missing.
+    pub fn new(blueprint: Blueprint, weights: &WeightStore) -> Result<Self> {
+        VisionSession::new(blueprint, weights)?.join(weights)
     }
 
     /// Opens a model folder on the disk, a shard set or a Hugging Face checkpoint; `progress`
@@ -116,33 +160,34 @@ impl Session {
             config: folder.config()?,
             preprocessor: folder.preprocessor()?,
             generation: folder.generation()?,
-            t5_tokenizer: folder.read("tokenizer.json")?,
+            tokenizer: folder.read("tokenizer.json")?,
             qformer_tokenizer: folder.read_optional("qformer_tokenizer/tokenizer.json")?,
         };
-        let mut weights = WeightStore::new(device);
+        let blueprint = Blueprint::parse(&files)?;
+        let mut weights = blueprint.store(device)?;
         folder.for_each_tensor(|tensor| {
             progress(tensor.byte_len() as u64);
             weights.insert(tensor.name, tensor.dtype, tensor.shape, &tensor.read()?)
         })?;
-        Self::new(&files, weights)
+        Self::new(blueprint, &weights)
     }
 
     /// The checkpoint's configuration.
     #[must_use]
     pub fn config(&self) -> &ModelConfig {
-        &self.config
+        &self.loaded.config
     }
 
     /// The picture processor's configuration.
     #[must_use]
     pub fn preprocessor(&self) -> &PreprocessorConfig {
-        &self.preprocessor
+        &self.loaded.preprocessor
     }
 
     /// The tokenizers.
     #[must_use]
     pub fn tokenizers(&self) -> &Tokenizers {
-        &self.tokenizers
+        &self.loaded.tokenizers
     }
 
     /// The text of a prompt, shortened to what the model reads.
@@ -150,19 +195,19 @@ impl Session {
     /// # Errors
     /// A tokenizer turns out broken.
     pub fn prompt(&self, prompt: &Prompt) -> Result<Filled> {
-        prompt.fill(&self.tokenizers)
+        prompt.fill(&self.loaded.tokenizers)
     }
 
     /// The model itself.
     #[must_use]
-    pub fn model(&self) -> &InstructBlip {
-        &self.model
+    pub fn model(&self) -> &VisionLanguageModel {
+        &self.loaded.model
     }
 
     /// The device the model is on.
     #[must_use]
     pub fn device(&self) -> &Device {
-        &self.device
+        &self.loaded.device
     }
 }
 

@@ -1,10 +1,10 @@
-//! Prompt → token ids for T5 and for the Q-Former; T5 ids → text.
+//! Prompt → token ids for the language model and for the Q-Former; ids → text.
 //!
 //! In: `tokenizer.json` and `qformer_tokenizer/tokenizer.json` of the checkpoint. Out:
-//! [`Encoded`]: T5's ids end with `</s>`, the Q-Former's run from `[CLS]` to `[SEP]`. A prompt
+//! [`Encoded`]: the language model's ids end as it was trained, the Q-Former's run from `[CLS]` to `[SEP]`. A prompt
 //! beyond a model's length loses its beginning and keeps the special tokens, as with the
 //! reference's `truncation_side="left"`. The picture's own tokens, which the reference
-//! writes before T5's ids, are not part of them.
+//! writes before the text's ids, are not part of them.
 //!
 //! The files come from anywhere, so `check` looks at them before the `tokenizers` crate
 //! does, which panics on some malformed ones.
@@ -16,46 +16,45 @@ mod tests;
 
 pub use stream::Detokenizer;
 
-use crate::config::ModelConfig;
 use crate::error::{Error, Result};
 use crate::limits;
+use crate::models::ModelConfig;
+use crate::models::bridge::Instruction;
 use tokenizers::{
     PostProcessor, Tokenizer, TruncationDirection, TruncationParams, TruncationStrategy,
 };
 
-/// Most T5 tokens of a prompt, `</s>` included: what T5 was trained with.
-pub const MAX_T5_TOKENS: usize = 512;
 /// Most Q-Former tokens of a prompt, special ones included.
 pub const MAX_QFORMER_TOKENS: usize = 512;
 /// Of a longer prompt only the end is tokenised, from a word's beginning: far more than any
 /// model's length, and with `check`'s bound on growth one on the tokenizers' memory.
 pub const MAX_PROMPT_BYTES: usize = 16 << 10;
 
-const T5_FILE: &str = "tokenizer.json";
+const FILE: &str = "tokenizer.json";
 const QFORMER_FILE: &str = "qformer_tokenizer/tokenizer.json";
 
 /// Ids of the language model's vocabulary.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct T5Ids(pub Vec<u32>);
+pub struct LanguageIds(pub Vec<u32>);
 
 /// Ids of the Q-Former's vocabulary.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct BertIds(pub Vec<u32>);
+pub struct QFormerIds(pub Vec<u32>);
 
 /// A prompt in both vocabularies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Encoded {
-    /// For the language model, `</s>` last.
-    pub t5: T5Ids,
+    /// For the language model, special tokens included.
+    pub language: LanguageIds,
     /// For the Q-Former, from `[CLS]` to `[SEP]`; empty where the model has no such tokenizer.
-    pub qformer: BertIds,
+    pub qformer: QFormerIds,
     /// Whether the prompt's beginning was cut off for either model.
     pub truncated: bool,
 }
 
 /// Both tokenizers of a checkpoint.
 pub struct Tokenizers {
-    t5: One,
+    language: One,
     qformer: Option<One>,
 }
 
@@ -73,29 +72,26 @@ impl Tokenizers {
     /// # Errors
     /// [`Error::TokenizerInvalid`] where a file is malformed, of another kind, or has ids
     /// outside the model's vocabulary, or where an instruction-aware Q-Former lacks its own.
-    pub fn new(t5_json: &[u8], bert_json: Option<&[u8]>, config: &ModelConfig) -> Result<Self> {
+    pub fn new(json: &[u8], qformer_json: Option<&[u8]>, config: &ModelConfig) -> Result<Self> {
         let text = &config.text_config;
-        let t5 = One::new(T5_FILE, t5_json, text.vocab_size, MAX_T5_TOKENS)?;
-        if t5.encode("a")?.0.last() != Some(&text.eos_token_id) {
-            return Err(t5.invalid(format!(
-                "prompts do not end with the model's end-of-sequence id {}",
-                text.eos_token_id
-            )));
+        let language = One::new(FILE, json, text.vocab_size(), text.max_prompt_tokens())?;
+        if let Some(end) = text.prompt_end()
+            && language.encode("a")?.0.last() != Some(&end)
+        {
+            return Err(language
+                .invalid(format!("prompts do not end with the model's end-of-sequence id {end}")));
         }
-        let limit = MAX_QFORMER_TOKENS.min(config.qformer_config.max_position_embeddings);
-        let qformer = bert_json
-            .filter(|_| config.is_instruction_aware())
-            .map(|json| One::new(QFORMER_FILE, json, config.qformer_config.vocab_size, limit))
-            .transpose()?;
-        if qformer.is_none() && config.is_instruction_aware() {
-            return Err(Error::TokenizerInvalid {
-                file: QFORMER_FILE.into(),
-                reason:
-                    "the file is missing; an InstructBLIP's Q-Former reads the question with it"
-                        .into(),
-            });
-        }
-        Ok(Self { t5, qformer })
+        let Some(Instruction { vocab_size, max_tokens }) = config.bridge_config.instruction()
+        else {
+            return Ok(Self { language, qformer: None });
+        };
+        let json = qformer_json.ok_or_else(|| Error::TokenizerInvalid {
+            file: QFORMER_FILE.into(),
+            reason: "the file is missing; an InstructBLIP's Q-Former reads the question with it"
+                .into(),
+        })?;
+        let limit = MAX_QFORMER_TOKENS.min(max_tokens);
+        Ok(Self { language, qformer: Some(One::new(QFORMER_FILE, json, vocab_size, limit)?) })
     }
 
     /// Tokenises a question.
@@ -109,7 +105,7 @@ impl Tokenizers {
         }
         let encoded = self.encode_any(prompt)?;
         // Characters that both vocabularies drop, such as zero-width spaces, are no question.
-        if encoded.t5.0.len() <= self.t5.added
+        if encoded.language.0.len() <= self.language.added
             && encoded.qformer.0.len() <= self.qformer.as_ref().map_or(0, |q| q.added)
         {
             return Err(Error::QuestionEmpty);
@@ -123,22 +119,22 @@ impl Tokenizers {
     /// [`Error::TokenizerInvalid`] where a tokenizer turns out broken.
     pub fn encode_any(&self, text: &str) -> Result<Encoded> {
         let end = end_of(text);
-        let (t5, t5_cut) = self.t5.encode(end)?;
-        let (bert, bert_cut) =
+        let (language, language_cut) = self.language.encode(end)?;
+        let (qformer, qformer_cut) =
             self.qformer.as_ref().map_or(Ok((Vec::new(), false)), |q| q.encode(end))?;
         Ok(Encoded {
-            t5: T5Ids(t5),
-            qformer: BertIds(bert),
-            truncated: t5_cut || bert_cut || end.len() < text.len(),
+            language: LanguageIds(language),
+            qformer: QFormerIds(qformer),
+            truncated: language_cut || qformer_cut || end.len() < text.len(),
         })
     }
 
-    /// The text of T5 ids; special tokens are left out.
+    /// The text of the language model's ids; special tokens are left out.
     ///
     /// # Errors
     /// [`Error::TokenizerInvalid`] where the tokenizer turns out broken.
     pub fn decode(&self, ids: &[u32]) -> Result<String> {
-        self.t5.tokenizer.decode(ids, true).map_err(|e| self.t5.invalid(e))
+        self.language.tokenizer.decode(ids, true).map_err(|e| self.language.invalid(e))
     }
 
     /// A helper that gives the text of a growing answer piece by piece.

@@ -15,9 +15,10 @@ use web_time::Instant;
 
 use crate::checkpoint::safetensors::{Dtype, Header, TensorInfo};
 use crate::error::{Error, Result};
-use crate::image;
+use crate::image::{self, PixelValues};
 use crate::kernels::words_tensor;
-use crate::models::t5::At;
+use crate::models::PictureFeatures;
+use crate::models::language::At;
 use crate::pace::Pace;
 use crate::readback;
 use crate::session::Session;
@@ -96,7 +97,7 @@ pub struct Report {
     pub prompt: String,
     /// Stages, in order.
     pub stages: Vec<StageReport>,
-    /// T5, Q-Former and generated ids.
+    /// The language model's, the Q-Former's and generated ids.
     pub ids: Vec<IdsReport>,
     /// Everything within its tolerance.
     pub ok: bool,
@@ -190,7 +191,7 @@ pub async fn verify(session: &Session, golden: &Golden, options: &VerifyOptions)
     };
 
     let (pixel_values, shape) = golden.floats("pixel_values")?;
-    let size = session.config().vision_config.image_size;
+    let size = session.config().vision_config.image_size();
     let pictures = golden.pictures()?;
     let picture_len = 3 * size * size;
     if shape.last() != Some(&size) || pixel_values.len() != pictures.len() * picture_len {
@@ -206,10 +207,10 @@ pub async fn verify(session: &Session, golden: &Golden, options: &VerifyOptions)
 
     let encoded = session.tokenizers().encode(&report.prompt)?;
     // The reference's ids begin with one placeholder for each query of each picture.
-    let queries = session.config().num_query_tokens * pictures.len();
+    let queries = session.config().bridge_config.tokens() * pictures.len();
     let mut text_ids = golden.ids("input_ids")?;
     text_ids.drain(..queries.min(text_ids.len()));
-    report.push_ids("input_ids", text_ids.clone(), encoded.t5.0);
+    report.push_ids("input_ids", text_ids.clone(), encoded.language.0);
     let qformer_ids = golden.ids("qformer_input_ids")?;
     report.push_ids("qformer_input_ids", qformer_ids.clone(), encoded.qformer.0);
 
@@ -217,7 +218,7 @@ pub async fn verify(session: &Session, golden: &Golden, options: &VerifyOptions)
     let mut seen = Vec::new();
     if options.from_vision {
         let (vision, shape) = golden.floats("vision_last_hidden_state")?;
-        let width = session.config().vision_config.hidden_size;
+        let width = session.config().vision_config.width();
         let [count, tokens, hidden] = shape[..] else {
             return Err(golden.error(format!("vision_last_hidden_state has shape {shape:?}")));
         };
@@ -233,7 +234,9 @@ pub async fn verify(session: &Session, golden: &Golden, options: &VerifyOptions)
         }
     } else {
         for pixel_values in pixel_values.chunks_exact(picture_len) {
-            seen.push(model.see(pixel_values, session.device(), &pace).await?);
+            let data = pixel_values.to_vec();
+            let pixel_values = PixelValues { data, height: size, width: size };
+            seen.push(model.see(&pixel_values, session.device(), &pace).await?);
         }
         let vision = Tensor::cat(seen.iter().map(|picture| picture.vision.clone()).collect(), 0);
         report.push("vision_last_hidden_state", &vision, golden, tolerance).await?;
@@ -242,36 +245,35 @@ pub async fn verify(session: &Session, golden: &Golden, options: &VerifyOptions)
         return Ok(report);
     }
 
-    let mut query = Vec::new();
-    for picture in &seen {
-        query.push(model.query(picture, &qformer_ids, &pace).await?);
+    let pictures: Vec<&PictureFeatures> = seen.iter().collect();
+    let mut heard = Vec::new();
+    let mut probe = |name, value: &Tensor<3>| heard.push((name, value.clone()));
+    let queries = model.look(&pictures, &qformer_ids, &pace, &mut probe).await?;
+    for (name, value) in std::mem::take(&mut heard) {
+        report.push(name, &value, golden, tolerance).await?;
     }
-    let projected = query.iter().map(|query| model.project(query)).collect();
-    let query = Tensor::cat(query, 0);
-    report.push("qformer_last_hidden_state", &query, golden, tolerance).await?;
     if golden.has("qformer_cross_attentions") {
         let mut maps = Vec::new();
-        for picture in &seen {
+        for picture in pictures {
             let looks = model.maps(picture, &qformer_ids, &pace).await?;
             maps.extend(looks.into_iter().map(Tensor::unsqueeze::<3>));
         }
         let maps = Tensor::cat(maps, 0);
         report.push("qformer_cross_attentions", &maps, golden, tolerance).await?;
     }
-    let projected = Tensor::cat(projected, 1);
-    report.push("language_projection", &projected, golden, tolerance).await?;
-    let hidden = model.encode(&projected, &text_ids, &pace).await?;
-    report.push("encoder_last_hidden_state", &hidden, golden, tolerance).await?;
+    let mut probe = |name, value: &Tensor<3>| heard.push((name, value.clone()));
+    let context = model.read(&queries, &text_ids, &pace, &mut probe).await?;
+    for (name, value) in heard {
+        report.push(name, &value, golden, tolerance).await?;
+    }
 
-    let language = model.language_model();
-    let text = &session.config().text_config;
-    let texts = words_tensor(vec![text.decoder_start_token_id, 0], session.device());
+    let language = model.language();
+    let texts = words_tensor(vec![context.first(), 0], session.device());
     let position = words_tensor(vec![0], session.device());
-    let cross = language.cross_keys(&hidden, &pace).await?;
     let at = At { texts: &texts, position: &position, lineage: None };
-    let logits = language.step(at, &mut language.start(&cross, 1, 1));
+    let logits = language.step(at, &mut language.start(&context, 1, 1));
     report.push("decoder_step0_logits", &logits, golden, tolerance).await?;
-    report.generation(session, golden, &hidden).await?;
+    report.generation(session, golden, &context).await?;
     Ok(report)
 }
 

@@ -33,22 +33,17 @@ fn one_iteration() {
     let report = run(options, &|what| told.borrow_mut().push(what.to_owned())).unwrap();
     assert_eq!(told.borrow()[..2], ["floors", "vision"]);
     let names: Vec<&str> = report.stages.iter().map(|row| row.name.as_str()).collect();
-    let expected = ["vision", "Q-Former", "projection", "encoder", "cross keys", "first token"];
+    let expected = ["vision", "bridge", "prefill", "first token"];
     assert_eq!(names, expected);
     for row in report.stages.iter().chain([&report.token]) {
         check_row(row, &report);
     }
 
-    // One product: queries x hidden by hidden x width.
-    let config = session.config();
-    let size =
-        [config.num_query_tokens, config.text_config.d_model, config.qformer_config.hidden_size];
-    let projection = &report.stages[2].each;
-    assert_eq!(projection.dispatches, 1.0);
-    assert_eq!(projection.flops, 2.0 * size.map(|count| count as f64).iter().product::<f64>());
-    // Every layer's keys and values.
-    let cross = &report.stages[4].each;
-    assert_eq!(cross.dispatches, 2.0 * config.text_config.num_decoder_layers as f64);
+    // Every encoder layer is more than eight kernels, and every decoder layer needs its keys and
+    // values, two products.
+    let prefill = &report.stages[2].each;
+    let layers = session.config().text_config.decoder_layers() as f64;
+    assert!(prefill.dispatches > 10.0 * layers, "{}", prefill.dispatches);
     assert_eq!(report.token.runs, 3, "the times between four tokens");
     assert!(report.token.each.submits >= 1.0);
 

@@ -6,20 +6,15 @@ mod support;
 use instructblip_web::checkpoint::Folder;
 use instructblip_web::generation::step::{Choice, Plan, Rules, Stepper, Told};
 use instructblip_web::generation::{GenerationOptions, Generator};
+use instructblip_web::image::PixelValues;
 use instructblip_web::kernels::Warp;
 use instructblip_web::meter::{self, Counts};
-use instructblip_web::models::t5::CrossKeys;
 use instructblip_web::pace::Pace;
 use instructblip_web::session::{AskOptions, Session};
-use support::{QUESTION, encoded, pocket, random, root};
+use support::{QUESTION, context, pocket, random, root};
 
 /// More than the cache has room for at first, where that is little.
 const TOKENS: usize = 40;
-
-fn cross(session: &Session) -> CrossKeys {
-    let language = session.model().language_model();
-    pollster::block_on(language.cross_keys(&encoded(session), &Pace::default())).unwrap()
-}
 
 /// What every step chose: ids and bits of log-probabilities, or the best continuations.
 fn run(mut stepper: Stepper<'_>, plan: &Plan, vocabulary: usize) -> Vec<Vec<u32>> {
@@ -54,8 +49,7 @@ fn run(mut stepper: Stepper<'_>, plan: &Plan, vocabulary: usize) -> Vec<Vec<u32>
 #[test]
 fn a_replayed_step_is_the_launched_one_to_the_bit() {
     let session = random();
-    let (language, device, cross) =
-        (session.model().language_model(), session.device(), cross(&session));
+    let (language, context) = (session.model().language(), context(&session));
     let warp = Warp { temperature: 0.9, top_k: 50, top_p: 0.95 };
     let rules = Some(Rules { normalize: true, penalty: 1.5, bans: 2 });
     for (rows, choice, rules) in [
@@ -68,9 +62,9 @@ fn a_replayed_step_is_the_launched_one_to_the_bit() {
     ] {
         let plan = Plan { rows, tokens: TOKENS, choice, rules };
         let vocabulary = language.vocab_size();
-        let replayed = Stepper::new(language, &cross, plan, 0, device).unwrap();
+        let replayed = Stepper::new(language, &context, plan).unwrap();
         assert!(replayed.replays());
-        let launched = Stepper::launching(language, &cross, plan, 0, device).unwrap();
+        let launched = Stepper::launching(language, &context, plan).unwrap();
         assert!(!launched.replays());
         let (replayed, launched) =
             (run(replayed, &plan, vocabulary), run(launched, &plan, vocabulary));
@@ -83,15 +77,14 @@ fn a_replayed_step_is_the_launched_one_to_the_bit() {
 
 /// Counts of the steps after the first, which records, of a text that does not end.
 fn counts(session: &Session, options: &GenerationOptions) -> (usize, Counts) {
-    let language = session.model().language_model();
     let generator = Generator {
-        model: language,
+        model: session.model().language(),
         options,
         decode: &|ids| session.tokenizers().decode(ids),
         pace: &Pace::default(),
     };
     let mut go_on = |_| Ok(std::ops::ControlFlow::Continue(()));
-    let generated = pollster::block_on(generator.run(&encoded(session), &mut go_on)).unwrap();
+    let generated = pollster::block_on(generator.run(&context(session), &mut go_on)).unwrap();
     let (steps, _, counts) = generated.clock.later_steps().unwrap();
     (steps, counts)
 }
@@ -99,10 +92,9 @@ fn counts(session: &Session, options: &GenerationOptions) -> (usize, Counts) {
 #[test]
 fn a_token_costs_what_was_promised() {
     for (session, model) in [(pocket(), "www/pocket"), (random(), "tests/fixtures/random/model")] {
-        let endless = GenerationOptions::greedy(TOKENS, 0, u32::MAX);
+        let endless = GenerationOptions::greedy(TOKENS, vec![u32::MAX]);
         let (steps, counts) = counts(&session, &endless);
-        let (steps, layers) =
-            (steps as u64, session.config().text_config.num_decoder_layers as u64);
+        let (steps, layers) = (steps as u64, session.config().text_config.decoder_layers() as u64);
         assert_eq!(steps, TOKENS as u64 - 1);
         assert!(counts.dispatches <= steps * (9 * layers + 3), "{model}: {counts:?}");
         assert_eq!(counts.submits, steps, "{model}: one submit a token");
@@ -142,8 +134,8 @@ fn weight_bytes(model: &str) -> u64 {
 #[test]
 fn rules_and_beams_stay_within_a_submit() {
     let session = random();
-    let greedy = || GenerationOptions::greedy(TOKENS, 0, u32::MAX);
-    let layers = session.config().text_config.num_decoder_layers as u64;
+    let greedy = || GenerationOptions::greedy(TOKENS, vec![u32::MAX]);
+    let layers = session.config().text_config.decoder_layers() as u64;
     for (options, more, waits) in [
         // The scores are processed in a kernel of their own.
         (GenerationOptions { repetition_penalty: 1.5, ..greedy() }, 1, false),
@@ -171,13 +163,13 @@ fn a_second_question_does_not_look_again() {
         work();
         (meter::counts() - before).dispatches
     };
-    let pixels = vec![0.0; 3 * session.config().vision_config.image_size.pow(2)];
+    let pixels = PixelValues::blank(session.config().vision_config.image_size());
     let seeing = counted(&|| {
         let see = session.model().see(&pixels, session.device(), &pace);
         pollster::block_on(see).unwrap();
     });
-    let all = counted(&|| drop(cross(&session)));
-    let step = 9 * session.config().text_config.num_decoder_layers as u64 + 3;
+    let all = counted(&|| drop(context(&session)));
+    let step = 9 * session.config().text_config.decoder_layers() as u64 + 3;
     assert!(seeing > 0);
 
     for _ in 0..2 {

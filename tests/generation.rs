@@ -16,7 +16,7 @@ use instructblip_web::session::{Answer, AskOptions, RankOptions, Session, TokenE
 use instructblip_web::{Error, readback};
 use safetensors::SafeTensors;
 use serde_json::Value;
-use support::{QUESTION, encoded, gpu, pocket, random, root};
+use support::{QUESTION, context, gpu, pocket, random, root};
 
 fn ask(session: &mut Session, question: &str, options: &AskOptions) -> (Answer, Vec<TokenEvent>) {
     let mut events = Vec::new();
@@ -196,11 +196,11 @@ fn long_texts_have_the_likelihood_of_teacher_forcing() {
         };
         let (answer, _) = ask(&mut session, QUESTION, &options);
         assert_eq!(answer.ids.len(), 80);
-        let hidden = encoded(&session);
-        let model = session.model().language_model();
+        let context = context(&session);
+        let model = session.model().language();
         let ids = [answer.ids.clone()];
         let pace = Pace::default();
-        let likelihood = rank::log_likelihoods(model, &hidden, &ids, 0, &pace);
+        let likelihood = rank::log_likelihoods(model, &context, &ids, &pace);
         let likelihood = pollster::block_on(likelihood).unwrap()[0];
         // The sums run to a hundred. Greedy log-probabilities leave out the end token, which
         // min_length forbids; beams keep it in the normalisation.
@@ -235,7 +235,7 @@ fn a_stop_string_ends_the_answer_and_stays_in_it() {
 /// By the listener, or by a signal that the listener knows nothing of.
 #[test]
 fn an_answer_can_be_stopped_on_the_way() {
-    let mut session = random();
+    let session = random();
     for (num_beams, by_signal) in [(1, false), (4, false), (1, true), (4, true)] {
         let options = AskOptions {
             num_beams: Some(num_beams),
@@ -337,11 +337,9 @@ fn candidates_are_ranked_alike_together_and_alone() {
 #[test]
 fn padding_of_candidates_adds_nothing() {
     let session = random();
-    let hidden = encoded(&session);
-    let model = session.model().language_model();
-    let cross = pollster::block_on(model.cross_keys(&hidden, &Pace::default())).unwrap();
+    let (model, context) = (session.model().language(), context(&session));
     let logits = |ids: &[u32], rows| {
-        let logits = model.teacher_forced(&words_tensor(ids.to_vec(), &gpu()), rows, &cross);
+        let logits = model.score(&context, &words_tensor(ids.to_vec(), &gpu()), rows);
         pollster::block_on(readback::floats(&logits)).unwrap()
     };
     let (short, padded) = (logits(&[0, 5, 9], 1), logits(&[0, 5, 9, 0, 0, 7, 7, 7, 7, 7], 2));

@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use instructblip_web::checkpoint::layout;
-use instructblip_web::checkpoint::synth::named_config;
-use instructblip_web::config::ModelConfig;
+use instructblip_web::convert::describe;
+use instructblip_web::convert::synth::named_config;
+use instructblip_web::models::ModelConfig;
 
 #[test]
 #[ignore = "needs INSTRUCTBLIP_ORACLE"]
@@ -15,6 +15,8 @@ fn all_names_and_shapes_are_the_published_ones() {
     let bytes = std::fs::read(PathBuf::from(oracle).join("data/real_param_shapes.json")).unwrap();
     let published: BTreeMap<String, Vec<usize>> = serde_json::from_slice(&bytes).unwrap();
     let config = ModelConfig::parse(&named_config("flan-t5-xl").unwrap()).unwrap();
-    let ours: BTreeMap<String, Vec<usize>> = layout::tensors(&config).into_iter().collect();
-    assert_eq!(ours, published);
+    let description = describe(&config).unwrap();
+    let ours =
+        description.wanted().iter().map(|wanted| (wanted.name.clone(), wanted.shape.clone()));
+    assert_eq!(ours.collect::<BTreeMap<_, _>>(), published);
 }

@@ -6,8 +6,8 @@ mod heap;
 
 use std::path::Path;
 
-use instructblip_web::config::ModelConfig;
 use instructblip_web::image;
+use instructblip_web::models::ModelConfig;
 use instructblip_web::text::{MAX_PROMPT_BYTES, Tokenizers};
 use serde_json::{Value, json};
 

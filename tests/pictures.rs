@@ -131,7 +131,7 @@ fn maps_are_the_reference_s() {
     let mut session = session(&fixture("random/model"));
     set(&mut session, &pictures(&golden)).unwrap();
     let maps = block_on(session.attention(PROMPT, None, &Pace::default())).unwrap();
-    let tokens = session.config().vision_config.num_tokens();
+    let tokens = session.config().vision_config.grid().tokens();
     assert_eq!(maps.side * maps.side, tokens - 1);
     assert!(maps.difference.is_none());
     assert_eq!(maps.pictures.len(), 2);
@@ -154,7 +154,7 @@ fn maps_of_a_larger_model_are_the_reference_s() {
     set(&mut session, &picture).unwrap();
     let question = "What is unusual about this image?";
     let maps = block_on(session.attention(question, None, &Pace::default())).unwrap();
-    let tokens = session.config().vision_config.num_tokens();
+    let tokens = session.config().vision_config.grid().tokens();
     assert_maps(&maps.pictures[0], &floats(&golden, "qformer_cross_attentions"), tokens);
 }
 

@@ -6,8 +6,9 @@
 //! `data/tokenizer_cases.json`.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
-use instructblip_web::config::{GenerationConfig, ModelConfig, PreprocessorConfig};
+use instructblip_web::config::{GenerationConfig, PreprocessorConfig};
 use instructblip_web::image::{RgbImage, decode, preprocess};
+use instructblip_web::models::{BridgeConfig, ModelConfig};
 use instructblip_web::text::Tokenizers;
 use safetensors::SafeTensors;
 use serde_json::Value;
@@ -69,7 +70,7 @@ fn pixel_values_equal_the_reference_s_bit_for_bit() {
 
         let config =
             PreprocessorConfig::parse(&read(folder.join("preprocessor_config.json"))).unwrap();
-        config.check_fits(&model_config(&folder)).unwrap();
+        config.check_fits(model_config(&folder).vision_config.image_size()).unwrap();
         let got = preprocess(&rgb, &config);
 
         let want = golden.tensor("pixel_values").unwrap();
@@ -98,8 +99,8 @@ fn token_ids_and_answers_equal_the_goldens() {
             serde_json::from_slice(&read(oracle.join(format!("golden/{name}.json")))).unwrap();
         let encoded = tokenizers.encode(golden["prompt"].as_str().unwrap()).unwrap();
         let config = model_config(&folder);
-        let picture = vec![config.image_token_index.unwrap(); config.num_query_tokens];
-        assert_eq!([picture, encoded.t5.0].concat(), ids(&golden["input_ids"]), "{name}");
+        let picture = vec![config.image_token_index.unwrap(); config.bridge_config.tokens()];
+        assert_eq!([picture, encoded.language.0].concat(), ids(&golden["input_ids"]), "{name}");
         assert_eq!(encoded.qformer.0, ids(&golden["qformer_input_ids"]), "{name}");
 
         let answer = ids(&golden["greedy"]);
@@ -131,15 +132,19 @@ fn tokenizer_cases_are_equal() {
         for case in &cases {
             let text = case["text"].as_str().unwrap();
             let encoded = tokenizers.encode_any(text).unwrap();
-            assert_eq!(encoded.t5.0, ids(&case["t5"]), "{text:?}");
+            assert_eq!(encoded.language.0, ids(&case["t5"]), "{text:?}");
             assert_eq!(encoded.qformer.0, ids(&case["bert"]), "{text:?}");
             assert_eq!(tokenizers.encode(text).is_err(), text.trim().is_empty(), "{text:?}");
 
             let mut stream = tokenizers.stream();
-            let mut pieces: String =
-                encoded.t5.0.iter().map(|&id| stream.push(&tokenizers, id).unwrap()).collect();
+            let mut pieces: String = encoded
+                .language
+                .0
+                .iter()
+                .map(|&id| stream.push(&tokenizers, id).unwrap())
+                .collect();
             pieces += &stream.finish(&tokenizers).unwrap();
-            assert_eq!(pieces, tokenizers.decode(&encoded.t5.0).unwrap(), "{text:?}");
+            assert_eq!(pieces, tokenizers.decode(&encoded.language.0).unwrap(), "{text:?}");
         }
     }
     println!("{} cases equal", cases.len());
@@ -152,8 +157,8 @@ fn every_model_folder_s_files_are_read() {
     for model in ["nano", "nano_eos", "nano_sharded", "tiny"] {
         let folder = oracle.join("models").join(model);
         let config = model_config(&folder);
-        assert_eq!(config.qformer_config.encoder_hidden_size, config.vision_config.hidden_size);
-        assert!(!config.text_config.tie_word_embeddings);
+        let BridgeConfig::QFormer(bridge) = &config.bridge_config;
+        assert_eq!(bridge.encoder_hidden_size, config.vision_config.width());
         GenerationConfig::parse(&read(folder.join("generation_config.json"))).unwrap();
     }
 }

@@ -7,13 +7,14 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use burn::tensor::Device;
 use instructblip_web::checkpoint::Folder;
-use instructblip_web::checkpoint::store::WeightStore;
 use instructblip_web::meter;
+use instructblip_web::models::VisionConfig;
 use instructblip_web::pace::Pace;
 use instructblip_web::session::{
     Answer, AskOptions, Blueprint, ModelFiles, Session, VisionSession, rehearse_picture,
     rehearse_question,
 };
+use instructblip_web::weights::WeightStore;
 use pollster::block_on;
 
 fn device() -> Device {
@@ -40,7 +41,7 @@ fn blueprint(folder: &Folder) -> Blueprint {
         config: folder.config().unwrap(),
         preprocessor: folder.preprocessor().unwrap(),
         generation: folder.generation().unwrap(),
-        t5_tokenizer: folder.read("tokenizer.json").unwrap(),
+        tokenizer: folder.read("tokenizer.json").unwrap(),
         qformer_tokenizer: folder.read_optional("qformer_tokenizer/tokenizer.json").unwrap(),
     };
     Blueprint::parse(&files).unwrap()
@@ -76,16 +77,17 @@ fn ask(session: &mut Session) -> (Answer, u64) {
 fn a_picture_is_seen_before_the_language_model_is_there() {
     let _alone = alone();
     let (folder, device, pace) = (pocket(), device(), Pace::default());
-    let mut weights = WeightStore::new(&device);
+    let mut weights = blueprint(&folder).store(&device).unwrap();
     insert(&folder, &mut weights, true);
-    let mut early = VisionSession::new(blueprint(&folder), &mut weights).unwrap();
+    let mut early = VisionSession::new(blueprint(&folder), &weights).unwrap();
     let infos = block_on(early.set_pictures(&[shapes()], &pace)).unwrap();
     assert!(infos[0].vision_ms > 0.0);
     assert_eq!(block_on(early.set_pictures(&[shapes()], &pace)).unwrap()[0].vision_ms, 0.0);
     insert(&folder, &mut weights, false);
-    let mut session = block_on(early.complete(&mut weights, &pace)).unwrap();
+    let mut session = block_on(early.complete(&weights, &pace)).unwrap();
 
-    let layers = session.config().vision_config.num_hidden_layers as u64;
+    let VisionConfig::Eva(vision) = &session.config().vision_config;
+    let layers = vision.num_hidden_layers as u64;
     let (first, dispatches) = ask(&mut session);
     assert_eq!(first.text, "yellow");
     assert!(first.statistics.vision_dispatches > 7 * layers);
@@ -99,12 +101,12 @@ fn a_picture_is_seen_before_the_language_model_is_there() {
 fn a_missing_part_is_said_when_it_is_needed() {
     let _alone = alone();
     let (folder, device) = (pocket(), device());
-    let mut weights = WeightStore::new(&device);
-    let error = VisionSession::new(blueprint(&folder), &mut weights).unwrap_err();
+    let mut weights = blueprint(&folder).store(&device).unwrap();
+    let error = VisionSession::new(blueprint(&folder), &weights).unwrap_err();
     assert_eq!(error.code(), "tensor-missing");
     insert(&folder, &mut weights, true);
-    let early = VisionSession::new(blueprint(&folder), &mut weights).unwrap();
-    let error = block_on(early.complete(&mut weights, &Pace::default())).unwrap_err();
+    let early = VisionSession::new(blueprint(&folder), &weights).unwrap();
+    let error = block_on(early.complete(&weights, &Pace::default())).unwrap_err();
     assert_eq!(error.code(), "tensor-missing");
 }
 

@@ -8,7 +8,8 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use instructblip_web::checkpoint::{ConvertOptions, Folder, convert};
+use instructblip_web::checkpoint::Folder;
+use instructblip_web::convert::{ConvertOptions, convert};
 use instructblip_web::quant::Format;
 use instructblip_web::session::Session;
 use instructblip_web::verify::{Golden, VerifyOptions, verify};

@@ -14,6 +14,7 @@
  *
  * Serve this file with `engine/` and `dist/` beside it.
  */
+export { Conversation } from "./engine/conversation.js";
 export { Model } from "./engine/engine.js";
 export { InstructBlipError } from "./engine/errors.js";
 export { prompts } from "./engine/prompts.js";

@@ -85,7 +85,7 @@ async fn product(gpu: &Gpu, size: [u32; 3]) -> Result<Product> {
     let matrix = || {
         let scales = words_tensor(scales.clone(), &gpu.device);
         let words = words_tensor(words.clone(), &gpu.device);
-        Matrix::new(Format::Q4, n as usize, k as usize, words, Some(scales))
+        Matrix::new(Format::Q4, n as usize, k as usize, vec![words, scales])
     };
     let first = matrix();
     let weight_bytes = first.byte_len();

@@ -11,8 +11,11 @@ use crate::error::{Error, Result};
 use crate::generation::step::{Choice, Plan, Stepper, Told};
 use crate::generation::{GenerationOptions, Generator};
 use crate::gpu::Gpu;
+use crate::image::PixelValues;
 use crate::kernels::record::Recording;
 use crate::meter::{self, Counts};
+use crate::models::language::Context;
+use crate::models::unheard;
 use crate::pace::Pace;
 use crate::readback;
 use crate::session::Session;
@@ -38,43 +41,38 @@ pub(super) async fn measure(
         progress,
     };
     let (model, device, pace) = (session.model(), session.device(), Pace::default());
-    let config = session.config();
     let ids = session.tokenizers().encode(&options.question)?;
 
-    let vision = &config.vision_config;
+    let vision = &session.config().vision_config;
     let picture = if options.vision {
-        let pixels: Vec<f32> =
-            (0..3 * vision.image_size.pow(2)).map(|i| (i % 255) as f32 / 127.0 - 1.0).collect();
+        let mut pixels = PixelValues::blank(vision.image_size());
+        for (i, value) in pixels.data.iter_mut().enumerate() {
+            *value = (i % 255) as f32 / 127.0 - 1.0;
+        }
         let see = async || model.see(&pixels, device, &pace).await;
         timer.stage("vision", see, |picture| picture.vision.clone()).await?
     } else {
-        let tokens = 1 + (vision.image_size / vision.patch_size).pow(2);
-        model.features(Tensor::ones([1, tokens, vision.hidden_size], device), &pace).await?
+        let shape = [1, vision.grid().tokens(), vision.width()];
+        model.features(Tensor::ones(shape, device), &pace).await?
     };
-    let query = async || model.query(&picture, &ids.qformer.0, &pace).await;
-    let queries = timer.stage("Q-Former", query, Tensor::clone).await?;
-    let project = async || Ok(model.project(&queries));
-    let projected = timer.stage("projection", project, Tensor::clone).await?;
-    let encode = async || model.encode(&projected, &ids.t5.0, &pace).await;
-    let encoded = timer.stage("encoder", encode, Tensor::clone).await?;
-    let language = model.language_model();
-    let keys = async || language.cross_keys(&encoded, &pace).await;
+    let look = async || model.look(&[&picture], &ids.qformer.0, &pace, &mut unheard).await;
+    let queries = timer.stage("bridge", look, Tensor::clone).await?;
+    let read = async || model.read(&queries, &ids.language.0, &pace, &mut unheard).await;
     // The fence waits for all that was launched, whatever it is put behind.
-    timer.stage("cross keys", keys, |_| encoded.clone()).await?;
+    let context = timer.stage("prefill", read, |_| queries.clone()).await?;
 
-    let start = config.text_config.decoder_start_token_id;
+    let language = model.language();
     let decode = |ids: &[u32]| session.tokenizers().decode(ids);
     let [one, all] =
-        [1, options.tokens].map(|count| GenerationOptions::greedy(count, start, NO_END));
+        [1, options.tokens].map(|count| GenerationOptions::greedy(count, vec![NO_END]));
     let generator = Generator { model: language, options: &one, decode: &decode, pace: &pace };
-    let first = async || generator.run(&encoded, &mut |_| Ok(ControlFlow::Continue(()))).await;
-    timer.stage("first token", first, |_| encoded.clone()).await?;
+    let first = async || generator.run(&context, &mut |_| Ok(ControlFlow::Continue(()))).await;
+    timer.stage("first token", first, |_| queries.clone()).await?;
     let (token, tokens_per_second) =
-        timer.tokens(&Generator { options: &all, ..generator }, &encoded).await?;
+        timer.tokens(&Generator { options: &all, ..generator }, &context).await?;
     progress("the same dispatches by hand");
-    let cross = language.cross_keys(&encoded, &pace).await?;
     let plan = Plan { rows: 1, tokens: 1, choice: Choice::Greedy, rules: None };
-    let mut stepper = Stepper::new(language, &cross, plan, start, device)?;
+    let mut stepper = Stepper::new(language, &context, plan)?;
     stepper.run(0, Told::default()).await?.words().await?;
     let by_hand = match stepper.recording() {
         Some(step) => replay(gpu, step, options).await?,
@@ -201,7 +199,7 @@ impl Timer<'_> {
     async fn tokens(
         &mut self,
         generator: &Generator<'_>,
-        encoded: &Tensor<3>,
+        context: &Context,
     ) -> Result<(Row, Spread)> {
         let mut samples = Samples::default();
         let (mut steps, mut counts, mut rates) = (0, Counts::default(), Vec::new());
@@ -215,7 +213,7 @@ impl Timer<'_> {
                 Ok(ControlFlow::Continue(()))
             };
             timestamps::time_steps(self.gpu);
-            let generated = clock.watch(generator.run(encoded, &mut tick)).await;
+            let generated = clock.watch(generator.run(context, &mut tick)).await;
             let times = timestamps::take_steps();
             let generated = generated?;
             let long = start.elapsed().as_secs_f64() >= LONG_SECONDS;

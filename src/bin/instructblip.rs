@@ -11,7 +11,7 @@ use instructblip_web::Error;
 #[path = "cli/mod.rs"]
 mod cli;
 
-/// InstructBLIP-FlanT5 on your own GPU.
+/// InstructBLIP on your own GPU.
 #[derive(Parser, Debug)]
 #[command(version, about, arg_required_else_help = true)]
 struct Arguments {

@@ -1,14 +1,13 @@
 //! A checkpoint's folder on the disk: a plain Hugging Face checkpoint or a shard set.
 //!
-//! In: a path. Out: the tensors under their names here (see [`names`]), read when they are asked
-//! for, and the small files beside them. Fillers and aliases are skipped; the shards of a set
+//! In: a path. Out: the tensors under their names, read when they are asked for, and the small
+//! files beside them. Fillers are skipped, and aliases where they are said; the shards of a set
 //! are checked against their SHA-256 before their tensors are handed out.
 //!
 //! Files are read at positions, not mapped: pages of a map that were touched count as resident,
 //! which for a whole checkpoint means its size.
 
 use super::index::{INDEX_FILE, Index, ShardInfo};
-use super::names;
 use super::safetensors::{Dtype, Header, TensorInfo};
 use crate::error::{Error, Result};
 use crate::limits;
@@ -24,7 +23,7 @@ const PIECE: usize = 1 << 20;
 /// A tensor in an open file.
 #[derive(Debug, Clone, Copy)]
 pub struct TensorView<'a> {
-    /// Its name here.
+    /// Its name.
     pub name: &'a str,
     /// Element type.
     pub dtype: Dtype,
@@ -71,7 +70,7 @@ pub struct Folder {
     root: PathBuf,
     index: Option<Index>,
     files: Vec<OpenFile>,
-    /// Name here to (file, tensor in its header).
+    /// Name to (file, tensor in its header).
     by_name: BTreeMap<String, (usize, usize)>,
 }
 
@@ -110,6 +109,20 @@ impl Folder {
         }
         let by_name = locate(&files, index.as_ref())?;
         Ok(Self { root, index, files, by_name })
+    }
+
+    /// The same folder with names resolved: what `resolve` gives another name for is known by
+    /// that alone. A name of its own comes before one by alias.
+    #[must_use]
+    pub fn with_aliases(mut self, resolve: impl Fn(&str) -> String) -> Self {
+        let (own, aliases): (BTreeMap<_, _>, BTreeMap<_, _>) = std::mem::take(&mut self.by_name)
+            .into_iter()
+            .partition(|(name, _)| resolve(name) == *name);
+        self.by_name = own;
+        for (alias, place) in aliases {
+            self.by_name.entry(resolve(&alias)).or_insert(place);
+        }
+        self
     }
 
     /// Where the folder is.
@@ -169,7 +182,7 @@ impl Folder {
         read_optional(&self.root, name)
     }
 
-    /// The tensor called `name` here. Its shard is not checked: see [`Folder::verify`].
+    /// The tensor called `name`. Its shard is not checked: see [`Folder::verify`].
     ///
     /// # Errors
     /// [`Error::TensorMissing`].
@@ -196,15 +209,14 @@ impl Folder {
     /// # Errors
     /// A shard is damaged, or what `f` returns.
     pub fn for_each_tensor(&self, mut f: impl FnMut(TensorView<'_>) -> Result<()>) -> Result<()> {
+        let mut by_place: Vec<(&(usize, usize), &String)> =
+            self.by_name.iter().map(|(name, place)| (place, name)).collect();
+        by_place.sort_unstable();
+        let mut by_place = by_place.into_iter().peekable();
         for (number, file) in self.files.iter().enumerate() {
             self.check_hash(file)?;
-            for (place, info) in file.header.tensors.iter().enumerate() {
-                // Fillers and aliases are in no place of the map.
-                let name =
-                    names::canonical(&info.name).and_then(|name| self.by_name.get_key_value(name));
-                if let Some((name, &at)) = name
-                    && at == (number, place)
-                {
+            while let Some((&(_, place), name)) = by_place.next_if(|((of, _), _)| *of == number) {
+                if let Some(info) = file.header.tensors.get(place) {
                     f(file.view(name, info))?;
                 }
             }
@@ -297,7 +309,7 @@ fn read_exact_at(file: &File, mut bytes: &mut [u8], mut start: u64) -> std::io::
     Ok(())
 }
 
-/// Finds every tensor's place. A name of an alias counts only where the name itself is absent.
+/// Finds every tensor's place.
 fn locate(files: &[OpenFile], index: Option<&Index>) -> Result<BTreeMap<String, (usize, usize)>> {
     let invalid = |reason: String| Error::IndexInvalid { file: INDEX_FILE.into(), reason };
     let mut own: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
@@ -325,23 +337,11 @@ fn locate(files: &[OpenFile], index: Option<&Index>) -> Result<BTreeMap<String, 
     {
         return Err(Error::TensorMissing { name: name.clone() });
     }
-    let mut by_name = BTreeMap::new();
-    for (&name, &place) in &own {
-        match names::canonical(name) {
-            Some(here) if here == name => {
-                by_name.insert(here.to_owned(), place);
-            }
-            Some(here) if !own.contains_key(here) => {
-                by_name.entry(here.to_owned()).or_insert(place);
-            }
-            _ => {}
-        }
-    }
-    Ok(by_name)
+    Ok(own.into_iter().map(|(name, place)| (name.to_owned(), place)).collect())
 }
 
 /// A small file of a folder, or `None` where there is none.
-pub(super) fn read_optional(root: &Path, name: &str) -> Result<Option<Vec<u8>>> {
+pub(crate) fn read_optional(root: &Path, name: &str) -> Result<Option<Vec<u8>>> {
     match read_small(&root.join(name)) {
         Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
         other => other.map(Some),
@@ -349,7 +349,7 @@ pub(super) fn read_optional(root: &Path, name: &str) -> Result<Option<Vec<u8>>> 
 }
 
 /// A whole file of bounded length. Devices and pipes, which may have no end, are refused.
-pub(super) fn read_small(path: &Path) -> Result<Vec<u8>> {
+pub(crate) fn read_small(path: &Path) -> Result<Vec<u8>> {
     let found = fs::metadata(path).map_err(|e| Error::io(path, e))?;
     let invalid = |reason| Error::ConfigInvalid { file: path.display().to_string(), reason };
     if !found.is_file() {

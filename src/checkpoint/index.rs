@@ -13,8 +13,7 @@ use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
 
-/// The file's name in every checkpoint that has one.
-pub const INDEX_FILE: &str = "model.safetensors.index.json";
+pub use crate::limits::INDEX_FILE;
 
 /// Longest file name of a shard.
 const MAX_NAME: usize = 255;

@@ -1,7 +1,6 @@
 //! `preprocessor_config.json` (how a picture becomes `pixel_values`) and
 //! `generation_config.json` (defaults of decoding), typed and checked.
 
-use super::ModelConfig;
 use super::check::{MAX_IMAGE_SIZE, invalid, parse_json};
 use crate::error::Result;
 use serde::{Deserialize, Serialize};
@@ -114,12 +113,11 @@ impl PreprocessorConfig {
         Ok(config)
     }
 
-    /// Checks that pictures come out at the size the vision tower takes.
+    /// Checks that pictures come out at the size the vision tower takes: squares of this side.
     ///
     /// # Errors
     /// [`ConfigInvalid`](crate::error::Error::ConfigInvalid) where they do not.
-    pub fn check_fits(&self, model: &ModelConfig) -> Result<()> {
-        let side = model.vision_config.image_size;
+    pub fn check_fits(&self, side: usize) -> Result<()> {
         let PictureSize { height, width } = self.size;
         if (height, width) == (side, side) {
             return Ok(());

@@ -2,208 +2,17 @@
 use super::*;
 use serde_json::{Value, json};
 
-/// A small valid configuration.
-fn sample() -> Value {
-    json!({
-        "model_type": "instructblip", "num_query_tokens": 8, "image_token_index": 90, "unknown": {"x": [1]},
-        "vision_config": {"hidden_size": 24, "intermediate_size": 40, "num_hidden_layers": 2, "num_attention_heads": 3, "image_size": 56, "patch_size": 14},
-        "qformer_config": {"vocab_size": 50, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 64, "encoder_hidden_size": 99},
-        "text_config": {"model_type": "t5", "vocab_size": 100, "d_model": 32, "d_kv": 16, "d_ff": 48, "num_layers": 2, "num_heads": 3,
-                        "feed_forward_proj": "gated-gelu", "dense_act_fn": "gelu", "tie_word_embeddings": false}
-    })
-}
-
-fn parse(config: &Value) -> Result<ModelConfig> {
-    ModelConfig::parse(config.to_string().as_bytes())
-}
-
-/// The sample with one field set; `/` separates the levels.
-fn with(path: &str, value: Value) -> Value {
-    let mut config = sample();
-    let (parent, field) = path.rsplit_once('/').unwrap();
-    config.pointer_mut(parent).unwrap()[field] = value;
-    config
-}
-
-#[test]
-fn fields_defaults_and_derived_values() {
-    let c = parse(&sample()).unwrap();
-    assert_eq!((c.num_query_tokens, c.image_token_index), (8, Some(90)));
-    assert_eq!((c.vision_config.num_patches(), c.vision_config.num_tokens()), (16, 17));
-    assert_eq!((c.vision_config.layer_norm_eps, c.qformer_config.layer_norm_eps), (1e-6, 1e-12));
-    assert_eq!(
-        c.qformer_config.encoder_hidden_size, 24,
-        "the vision tower's width, as in the reference"
-    );
-    assert_eq!(c.text_config.num_decoder_layers, 2);
-    assert_eq!(c.text_config.inner_dim(), 48);
-    assert_eq!(c.text_config.dense_act_fn, Activation::Gelu);
-    assert!(c.text_config.is_gated_act && !c.text_config.tie_word_embeddings);
-    assert_eq!(
-        (
-            c.text_config.decoder_start_token_id,
-            c.text_config.eos_token_id,
-            c.text_config.pad_token_id
-        ),
-        (0, 1, 0)
-    );
-    assert!(c.quantization_config.is_none());
-    let layers: Vec<bool> = (0..4).map(|i| c.qformer_config.has_cross_attention(i)).collect();
-    assert_eq!(layers, [true, false, true, false]);
-}
-
-#[test]
-fn the_defaults_are_the_real_model_s() {
-    let c =
-        parse(&json!({"model_type": "instructblip", "text_config": {"model_type": "t5"}})).unwrap();
-    assert_eq!(
-        (
-            c.vision_config.hidden_size,
-            c.vision_config.num_hidden_layers,
-            c.vision_config.num_tokens()
-        ),
-        (1408, 39, 257)
-    );
-    assert_eq!((c.qformer_config.hidden_size, c.num_query_tokens), (768, 32));
-    assert_eq!((c.text_config.dense_act_fn, c.text_config.is_gated_act), (Activation::Relu, false));
-}
-
-#[test]
-fn activations_derive_from_the_projection_where_absent() {
-    for (projection, gated, activation) in [
-        ("gated-gelu", true, Activation::GeluNew),
-        ("gated-silu", true, Activation::Silu),
-        ("relu", false, Activation::Relu),
-        ("gelu", false, Activation::Gelu),
-    ] {
-        let mut config = with("/text_config/feed_forward_proj", projection.into());
-        config["text_config"].as_object_mut().unwrap().remove("dense_act_fn");
-        let text = parse(&config).unwrap().text_config;
-        assert_eq!((text.is_gated_act, text.dense_act_fn), (gated, activation), "{projection}");
-    }
-    for name in ["gelu", "gelu_new", "relu", "silu"] {
-        let activation = Activation::try_from(name.to_owned()).unwrap();
-        assert_eq!(activation.name(), name);
-        assert_eq!(serde_json::to_value(activation).unwrap(), name);
-    }
-}
-
-#[test]
-fn quantisation_is_ours_or_refused() {
-    let ours = serde_json::to_value(QuantizationConfig::new(Format::Q4)).unwrap();
-    assert_eq!(ours, json!({"quant_method": "instructblip-web", "format": "q4", "group_size": 32}));
-    assert_eq!(
-        parse(&with("/quantization_config", ours)).unwrap().quantization_config,
-        Some(QuantizationConfig::new(Format::Q4))
-    );
-    for other in [
-        json!({"quant_method": "bitsandbytes", "load_in_4bit": true}),
-        json!({}),
-        json!({"quant_method": "instructblip-web", "format": "q3", "group_size": 32}),
-        json!({"quant_method": "instructblip-web", "format": "q4", "group_size": 64}),
-    ] {
-        assert_eq!(
-            parse(&with("/quantization_config", other)).unwrap_err().code(),
-            "config-invalid"
-        );
-    }
-    assert!(parse(&with("/quantization_config", Value::Null)).is_ok());
-}
-
-#[test]
-fn what_is_written_reads_back() {
-    let c = parse(&sample()).unwrap();
-    assert_eq!(ModelConfig::parse(&serde_json::to_vec(&c).unwrap()).unwrap(), c);
-}
-
-#[test]
-fn blip_2_generates_but_does_not_retrieve() {
-    assert!(parse(&sample()).unwrap().is_instruction_aware());
-    let mut blip_2 = with("/model_type", json!("blip-2"));
-    assert!(!parse(&blip_2).unwrap().is_instruction_aware());
-    blip_2["qformer_config"]["use_qformer_text_input"] = json!(true);
-    let error = parse(&blip_2).unwrap_err().to_string();
-    assert!(error.contains("use_qformer_text_input"), "{error}");
-}
-
-#[test]
-fn absurd_values_are_refused_by_name() {
-    let huge = u64::MAX;
-    for (path, value, named) in [
-        ("/model_type", json!("llava"), "model_type"),
-        ("/num_query_tokens", json!(0), "num_query_tokens"),
-        ("/num_query_tokens", json!(1e9 as u64), "num_query_tokens"),
-        ("/vision_config/hidden_size", json!(0), "hidden_size"),
-        ("/vision_config/hidden_size", json!(huge), "vision_config"),
-        ("/vision_config/hidden_size", json!(25), "num_attention_heads"),
-        ("/vision_config/num_attention_heads", json!(0), "num_attention_heads"),
-        ("/vision_config/image_size", json!(57), "patch_size"),
-        ("/vision_config/image_size", json!(1 << 20), "image_size"),
-        ("/vision_config/patch_size", json!(0), "patch_size"),
-        ("/vision_config/patch_size", json!(112), "patch_size"),
-        ("/vision_config/num_hidden_layers", json!(huge), ""),
-        ("/vision_config/num_hidden_layers", json!(100_000), "num_hidden_layers"),
-        ("/vision_config/layer_norm_eps", json!(-1.0), "layer_norm_eps"),
-        ("/vision_config/layer_norm_eps", json!(2), "layer_norm_eps"),
-        ("/vision_config/hidden_act", json!("mish"), "mish"),
-        ("/vision_config/hidden_size", json!(3 << 18), "width of a head"),
-        ("/vision_config/hidden_size", json!(-24), ""),
-        ("/vision_config/hidden_size", json!(24.5), ""),
-        ("/vision_config/hidden_size", json!("24"), ""),
-        ("/qformer_config/hidden_size", json!(31), "num_attention_heads"),
-        ("/qformer_config/vocab_size", json!(0), "vocab_size"),
-        ("/qformer_config/cross_attention_frequency", json!(0), "cross_attention_frequency"),
-        ("/qformer_config/max_position_embeddings", json!(0), "max_position_embeddings"),
-        (
-            "/qformer_config/position_embedding_type",
-            json!("relative_key"),
-            "position_embedding_type",
-        ),
-        ("/text_config/model_type", json!("llama"), "llama"),
-        ("/text_config/model_type", Value::Null, "opt"),
-        ("/text_config/d_kv", json!(0), "d_kv"),
-        ("/text_config/num_heads", json!(5000), "num_heads"),
-        ("/text_config/vocab_size", json!(1), "eos_token_id"),
-        ("/text_config/eos_token_id", json!(100), "eos_token_id"),
-        ("/text_config/pad_token_id", json!(-1), ""),
-        ("/text_config/relative_attention_num_buckets", json!(2), "buckets"),
-        ("/text_config/relative_attention_num_buckets", json!(33), "buckets"),
-        ("/text_config/relative_attention_max_distance", json!(16), "max_distance"),
-        ("/text_config/layer_norm_epsilon", json!(1e300), ""),
-        ("/text_config/feed_forward_proj", json!(7), ""),
-        ("/text_config/d_model", json!(5_000_000), "d_model"),
-        ("/text_config", Value::Null, ""),
-        ("/vision_config", json!(3), ""),
-    ] {
-        let error = parse(&with(path, value.clone())).map(|_| ()).expect_err(path);
-        assert_eq!(error.code(), "config-invalid");
-        assert!(error.to_string().starts_with("config.json: "), "{error}");
-        assert!(error.to_string().contains(named), "{path} = {value}: {error}");
-    }
-}
-
 #[test]
 fn files_that_are_no_configuration_are_refused() {
     let deep = "[".repeat(100_000);
-    let long = format!("{}{}", " ".repeat(1 << 20), sample());
-    let texts =
-        ["", "{", "null", "[]", "3", "\u{0}", "{\"model_type\": \"instructblip\"}", &deep, &long];
-    for text in texts {
-        for error in [
-            ModelConfig::parse(text.as_bytes()).map(|_| ()).unwrap_err(),
-            PreprocessorConfig::parse(text.as_bytes())
-                .map(|_| ())
-                .err()
-                .unwrap_or_else(|| invalid("", "")),
-            GenerationConfig::parse(text.as_bytes())
-                .map(|_| ())
-                .err()
-                .unwrap_or_else(|| invalid("", "")),
-        ] {
+    let long = format!("{}{{}}", " ".repeat(1 << 20));
+    for text in ["", "{", "null", "[]", "3", "\u{0}", &deep, &long] {
+        let preprocessor = PreprocessorConfig::parse(text.as_bytes()).map(|_| ());
+        let generation = GenerationConfig::parse(text.as_bytes()).map(|_| ());
+        for error in [preprocessor, generation].into_iter().filter_map(Result::err) {
             assert_eq!(error.code(), "config-invalid");
         }
     }
-    assert!(ModelConfig::parse(&[0xFF, 0xFE, 0x00]).is_err());
 }
 
 #[test]
@@ -233,12 +42,8 @@ fn preprocessor_sizes_and_defaults() {
     ] {
         assert_eq!(parse(bad.clone()).expect_err(&bad.to_string()).code(), "config-invalid");
     }
-    let model = super::tests::parse(&sample()).unwrap();
-    assert!(c.check_fits(&model).is_ok());
-    assert_eq!(
-        parse(json!({"size": 224})).unwrap().check_fits(&model).unwrap_err().code(),
-        "config-invalid"
-    );
+    assert!(c.check_fits(56).is_ok());
+    assert_eq!(c.check_fits(224).unwrap_err().code(), "config-invalid");
 }
 
 #[test]

@@ -3,41 +3,14 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
+use super::line::{Images, Line};
 use super::{Metric, prompt, report};
 use crate::error::{Error, Result};
 
 /// Fewest answers for which the VQA rule can reach full agreement.
 const FEWEST_PEOPLE: usize = 4;
-
-/// A line as it is written.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Line {
-    id: Option<serde_json::Value>,
-    image: Images,
-    pub(super) question: Option<String>,
-    #[serde(default)]
-    answers: Vec<String>,
-    #[serde(default)]
-    pub(super) candidates: Vec<String>,
-    label: Option<usize>,
-    task: Option<String>,
-    metric: Option<Metric>,
-    pub(super) prompt: Option<String>,
-    pub(super) context: Option<String>,
-    #[serde(default)]
-    pub(super) history: Vec<(String, String)>,
-}
-
-/// One picture, or the frames of a video.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum Images {
-    One(String),
-    Several(Vec<String>),
-}
 
 /// A checked item.
 #[derive(Clone, Debug, Serialize)]

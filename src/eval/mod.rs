@@ -8,6 +8,7 @@
 pub mod answers;
 pub mod cider;
 pub mod data;
+mod line;
 mod metric;
 mod prompt;
 pub mod ranking;

@@ -1,6 +1,6 @@
 //! The prompt of an item: a preset, a template of the data file, or the task's default.
 
-use super::data::Line;
+use super::line::Line;
 use super::metric::Metric;
 use crate::prompt::{Preset, Turn, dialogue, lettered, with_context};
 

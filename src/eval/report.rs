@@ -11,7 +11,7 @@ use super::{Item, Metric, ranking, vqa};
 use crate::error::Result;
 use crate::session::AskOptions;
 
-/// Zero-shot figures of InstructBLIP (FlanT5-XL): table 1 of arXiv 2305.06500. The metric is
+/// Zero-shot figures of the smallest InstructBLIP: table 1 of arXiv 2305.06500. The metric is
 /// given where the paper names one other than top-1 accuracy.
 const PAPER: [(&str, &str, Option<Metric>, f64); 13] = [
     ("nocaps", "NoCaps", Some(Metric::Cider), 119.9),

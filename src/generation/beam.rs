@@ -5,22 +5,19 @@
 //! host which go on and which are finished. Beams keep their keys and values where they were
 //! written; a table of rows says where a beam's past lies.
 
-use burn::tensor::Device;
-
 use super::processors::{bans, rules};
 use super::step::{Choice, Plan, Stepper, Told};
 use super::{Clock, Generated, Generator, OnToken, Sequence, Stop, Token};
 use crate::error::{Error, Result};
 use crate::meter;
-use crate::models::t5::CrossKeys;
+use crate::models::language::Context;
 
 /// The reference's "no text": added to the score of what must not go on.
 const OUT: f32 = -1e9;
 
 pub(super) async fn search(
     generator: &Generator<'_>,
-    cross: &CrossKeys,
-    device: &Device,
+    context: &Context,
     on_token: &mut OnToken<'_>,
 ) -> Result<Generated> {
     let options = generator.options;
@@ -32,9 +29,9 @@ pub(super) async fn search(
         choice: Choice::Best(2 * beams),
         rules: rules(options, beams),
     };
-    let mut stepper = Stepper::new(generator.model, cross, plan, options.start, device)?;
+    let mut stepper = Stepper::new(generator.model, context, plan)?;
     let mut search =
-        Beams::new(options.start, beams, options.length_penalty, options.max_new_tokens);
+        Beams::new(context.first(), beams, options.length_penalty, options.max_new_tokens);
     let (mut told, mut clock) = (0, Clock::default());
     for position in 0.. {
         let running = &search.running;

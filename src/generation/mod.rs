@@ -1,4 +1,4 @@
-//! From encoder output to token ids.
+//! From a prompt that was read to token ids.
 //!
 //! Reference: `GenerationMixin.generate` of transformers. `sample` is its `_sample`, one token a
 //! step for each text, greedy or drawn; `beam` its `_beam_search`; [`rank`] scores given texts.
@@ -16,13 +16,13 @@ pub use random::uniform;
 
 use std::ops::ControlFlow;
 
-use burn::tensor::Tensor;
 use web_time::Instant;
 
 use crate::error::Result;
 use crate::kernels::Warp;
 use crate::meter::Counts;
-use crate::models::t5::T5;
+use crate::models::LanguageModel;
+use crate::models::language::Context;
 use crate::pace::Pace;
 
 /// How to generate. Names and meaning are those of transformers; values are in range (see
@@ -47,10 +47,8 @@ pub struct GenerationOptions {
     pub stop_strings: Vec<String>,
     /// Draws tokens; without it the most likely is taken.
     pub sampling: Option<Sampling>,
-    /// `decoder_start_token_id`.
-    pub start: u32,
-    /// `eos_token_id`.
-    pub end: u32,
+    /// `eos_token_id`: any of these ends a text.
+    pub ends: Vec<u32>,
 }
 
 /// Drawing tokens.
@@ -65,7 +63,7 @@ pub struct Sampling {
 impl GenerationOptions {
     /// Greedy decoding without rules.
     #[must_use]
-    pub fn greedy(max_new_tokens: usize, start: u32, end: u32) -> Self {
+    pub fn greedy(max_new_tokens: usize, ends: Vec<u32>) -> Self {
         Self {
             max_new_tokens,
             min_length: 0,
@@ -76,8 +74,7 @@ impl GenerationOptions {
             num_return_sequences: 1,
             stop_strings: Vec::new(),
             sampling: None,
-            start,
-            end,
+            ends,
         }
     }
 }
@@ -163,7 +160,7 @@ pub type OnToken<'a> = dyn FnMut(Token) -> Result<ControlFlow<()>> + 'a;
 /// What a generation works with.
 pub struct Generator<'a> {
     /// The language model.
-    pub model: &'a T5,
+    pub model: &'a LanguageModel,
     /// How to generate.
     pub options: &'a GenerationOptions,
     /// The text of ids, in which stop strings are looked for.
@@ -173,25 +170,22 @@ pub struct Generator<'a> {
 }
 
 impl Generator<'_> {
-    /// Generates from `encoder_last_hidden_state` `[1, tokens, d_model]`: beams best first,
-    /// drawn texts in the order of their draws.
+    /// Generates answers to a prompt: beams best first, drawn texts in the order of their draws.
     ///
     /// # Errors
     /// The GPU failed, `on_token` did, or it was cancelled before the first token.
-    pub async fn run(&self, encoded: &Tensor<3>, on_token: &mut OnToken<'_>) -> Result<Generated> {
-        let cross = self.model.cross_keys(encoded, self.pace).await?;
-        let device = encoded.device();
+    pub async fn run(&self, context: &Context, on_token: &mut OnToken<'_>) -> Result<Generated> {
         if self.options.num_beams > 1 {
-            beam::search(self, &cross, &device, on_token).await
+            beam::search(self, context, on_token).await
         } else {
-            sample::sample(self, &cross, &device, on_token).await
+            sample::sample(self, context, on_token).await
         }
     }
 
     /// Whether a text ends with its last token.
     fn stop(&self, ids: &[u32]) -> Result<Option<Stop>> {
         let options = self.options;
-        if ids.last() == Some(&options.end) {
+        if ids.last().is_some_and(|id| options.ends.contains(id)) {
             return Ok(Some(Stop::End));
         }
         if !options.stop_strings.is_empty() {

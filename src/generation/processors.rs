@@ -9,7 +9,7 @@ use super::step::Rules;
 /// What happens to the scores of `rows` texts; `None` where there is no rule.
 pub(super) fn rules(options: &GenerationOptions, rows: usize) -> Option<Rules> {
     let runs = if options.no_repeat_ngram_size > 0 { options.max_new_tokens + 1 } else { 0 };
-    let minimum = usize::from(options.min_length > 1);
+    let minimum = if options.min_length > 1 { options.ends.len() } else { 0 };
     let rules = Rules {
         // As beam search has it; greedy decoding and sampling take raw logits.
         normalize: options.num_beams > 1,
@@ -31,7 +31,7 @@ pub(super) fn bans<'a>(
     for (row, text) in texts.enumerate() {
         let mut banned = repeated(text, options.no_repeat_ngram_size);
         if length < options.min_length {
-            banned.push(options.end);
+            banned.extend(&options.ends);
         }
         let inside = banned.into_iter().filter(|token| (*token as usize) < vocab_size);
         bans.extend(inside.map(|token| (row * vocab_size) as u32 + token));

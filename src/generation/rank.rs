@@ -1,13 +1,12 @@
 //! How likely the model finds given texts.
 //!
-//! Reference: `_predict_class` of LAVIS' `Blip2T5Instruct`: teacher forcing, the loss summed over
+//! Reference: `_predict_class` of LAVIS' InstructBLIP: teacher forcing, the loss summed over
 //! a candidate's tokens, the end token included.
-
-use burn::tensor::Tensor;
 
 use crate::error::Result;
 use crate::kernels::{log_probability, words_tensor};
-use crate::models::t5::T5;
+use crate::models::LanguageModel;
+use crate::models::language::Context;
 use crate::pace::Pace;
 use crate::readback;
 
@@ -15,21 +14,18 @@ use crate::readback;
 /// logits each, 32 MiB.
 const BATCH: usize = 256;
 
-/// Sum of the log-probabilities of every candidate's tokens, after `encoder_last_hidden_state`
-/// `[1, tokens, d_model]`. A candidate's ids end with the end token. The encoder's output is used
-/// as it is for all; one value a token is read back.
+/// Sum of the log-probabilities of every candidate's tokens as answers to a prompt. A candidate's
+/// ids end with the end token. One value a token is read back.
 ///
 /// # Errors
 /// The GPU failed, or `pace` was told to stop.
 pub async fn log_likelihoods(
-    model: &T5,
-    encoded: &Tensor<3>,
+    model: &LanguageModel,
+    context: &Context,
     candidates: &[Vec<u32>],
-    start: u32,
     pace: &Pace,
 ) -> Result<Vec<f32>> {
-    let device = encoded.device();
-    let cross = model.cross_keys(encoded, pace).await?;
+    let (device, start) = (context.device(), context.first());
     // Those of like length go together, so that little is padding.
     let mut order: Vec<usize> = (0..candidates.len()).collect();
     order.sort_by_key(|index| candidates[*index].len());
@@ -53,7 +49,7 @@ pub async fn log_likelihoods(
             targets.extend(std::iter::repeat_n(u32::MAX, padding));
         }
         let (ids, targets) = (words_tensor(ids, &device), words_tensor(targets, &device));
-        let logits = model.teacher_forced(&ids, count, &cross);
+        let logits = model.score(context, &ids, count);
         let values = log_probability(&logits, &targets);
         pace.after(&values).await?;
         let values = readback::floats(&values).await?;

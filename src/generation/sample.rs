@@ -6,15 +6,13 @@
 
 use std::collections::VecDeque;
 
-use burn::tensor::Device;
-
 use super::processors::{bans, rules};
 use super::random::uniform;
 use super::step::{Choice, Chosen, Plan, Stepper, Told};
 use super::{Clock, Generated, Generator, OnToken, Sequence, Stop, Token};
 use crate::error::{Error, Result};
 use crate::meter::{self, Counts};
-use crate::models::t5::CrossKeys;
+use crate::models::language::Context;
 
 /// A text in the making.
 struct Draft {
@@ -26,13 +24,12 @@ struct Draft {
 
 pub(super) async fn sample(
     generator: &Generator<'_>,
-    cross: &CrossKeys,
-    device: &Device,
+    context: &Context,
     on_token: &mut OnToken<'_>,
 ) -> Result<Generated> {
     let options = generator.options;
     let rows = options.num_return_sequences;
-    let start = || Draft { ids: vec![options.start], log_probabilities: Vec::new(), stop: None };
+    let start = || Draft { ids: vec![context.first()], log_probabilities: Vec::new(), stop: None };
     let mut drafts: Vec<Draft> = (0..rows).map(|_| start()).collect();
     let vocab_size = generator.model.vocab_size();
     let plan = Plan {
@@ -41,7 +38,7 @@ pub(super) async fn sample(
         choice: options.sampling.map_or(Choice::Greedy, |sampling| Choice::Draw(sampling.warp)),
         rules: rules(options, rows),
     };
-    let mut stepper = Stepper::new(generator.model, cross, plan, options.start, device)?;
+    let mut stepper = Stepper::new(generator.model, context, plan)?;
     // One step runs while the one before it is read, unless what it chose decides about the next.
     let ahead = usize::from(options.no_repeat_ngram_size == 0);
     let mut running: VecDeque<(Chosen, Counts)> = VecDeque::new();

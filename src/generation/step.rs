@@ -8,7 +8,7 @@
 mod inputs;
 
 use burn::cubecl::dry_run::dry_run;
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Int, Tensor};
 
 use inputs::Inputs;
 
@@ -16,7 +16,8 @@ use crate::error::Result;
 use crate::gpu::{self, Gpu};
 use crate::kernels::record::{Recording, Slot, record};
 use crate::kernels::{self, ProcessLogits, Warp, argmax, process_logits, top_k};
-use crate::models::t5::{At, CrossKeys, DecoderState, T5};
+use crate::models::LanguageModel;
+use crate::models::language::{At, Context, State};
 use crate::readback::{self, Reading, Ring};
 use crate::timestamps::{self, PassTimes};
 
@@ -87,9 +88,9 @@ pub struct Told<'a> {
 
 /// The steps of one generation.
 pub struct Stepper<'a> {
-    model: &'a T5,
+    model: &'a LanguageModel,
     plan: Plan,
-    state: DecoderState,
+    state: State,
     inputs: Inputs,
     /// Replays; `None` where every step is launched anew.
     tape: Option<Tape>,
@@ -126,48 +127,34 @@ impl Chosen {
 }
 
 impl<'a> Stepper<'a> {
-    /// Makes room and records nothing yet; `start` is the first token of every text.
+    /// Makes room and records nothing yet.
     ///
     /// # Errors
     /// The GPU failed.
-    pub fn new(
-        model: &'a T5,
-        cross: &CrossKeys,
-        plan: Plan,
-        start: u32,
-        device: &Device,
-    ) -> Result<Self> {
-        let gpu = gpu::open_device().filter(|gpu| gpu.device == *device);
-        Self::with(gpu, model, cross, plan, start, device)
+    pub fn new(model: &'a LanguageModel, context: &Context, plan: Plan) -> Result<Self> {
+        let gpu = gpu::open_device().filter(|gpu| gpu.device == context.device());
+        Self::with(gpu, model, context, plan)
     }
 
     /// As [`Stepper::new`], every step launched anew: what a replay is compared with.
     ///
     /// # Errors
     /// The GPU failed.
-    pub fn launching(
-        model: &'a T5,
-        cross: &CrossKeys,
-        plan: Plan,
-        start: u32,
-        device: &Device,
-    ) -> Result<Self> {
-        Self::with(None, model, cross, plan, start, device)
+    pub fn launching(model: &'a LanguageModel, context: &Context, plan: Plan) -> Result<Self> {
+        Self::with(None, model, context, plan)
     }
 
     fn with(
         gpu: Option<&'static Gpu>,
-        model: &'a T5,
-        cross: &CrossKeys,
+        model: &'a LanguageModel,
+        context: &Context,
         plan: Plan,
-        start: u32,
-        device: &Device,
     ) -> Result<Self> {
         let token_bytes = plan.rows * model.cache_bytes();
         let fit = (FIRST_CACHE_BYTES / token_bytes.max(1)).max(LEAST_CAPACITY);
-        let state = model.start(cross, plan.rows, plan.tokens.clamp(1, fit));
+        let state = model.start(context, plan.rows, plan.tokens.clamp(1, fit));
         let capacity = state.capacity();
-        let inputs = Inputs::new(gpu, &plan, capacity, start, device)?;
+        let inputs = Inputs::new(gpu, &plan, capacity, context)?;
         let words = plan.choice.words(plan.rows);
         let tape = gpu.map(|gpu| Tape { gpu, step: None, ring: Ring::new(gpu, READS, words) });
         Ok(Self { model, plan, state, inputs, tape })

@@ -6,15 +6,13 @@ use burn::module::Module;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
 use super::launch::{Arg, Host, Shader};
-use crate::quant::{self, Format, Packed};
+use crate::quant::{Format, Spec};
 
 /// Row-major weights `[n, k]` in any storage format.
 #[derive(Module, Debug)]
 pub struct Matrix {
-    /// The raw bytes as 32-bit words, little endian.
-    words: Tensor<1, Int>,
-    /// f16 scales, two a word; only for packed formats.
-    scales: Option<Tensor<1, Int>>,
+    /// The raw bytes of the format's pieces as 32-bit words, little endian.
+    pieces: Vec<Tensor<1, Int>>,
     #[module(skip)]
     format: Format,
     #[module(skip)]
@@ -24,16 +22,19 @@ pub struct Matrix {
 }
 
 impl Matrix {
-    /// A matrix over words that are on the device already. The caller has checked their number.
+    /// A matrix over the pieces of its format, which are on the device already. The caller has
+    /// checked their lengths.
     #[must_use]
-    pub fn new(
-        format: Format,
-        n: usize,
-        k: usize,
-        words: Tensor<1, Int>,
-        scales: Option<Tensor<1, Int>>,
-    ) -> Self {
-        Self { words, scales, format, n, k }
+    pub fn new(format: Format, n: usize, k: usize, pieces: Vec<Tensor<1, Int>>) -> Self {
+        Self { pieces, format, n, k }
+    }
+
+    /// A matrix with no particular contents.
+    #[must_use]
+    pub fn blank(format: Format, n: usize, k: usize, device: &Device) -> Self {
+        let empty = |bytes: usize| Tensor::empty([bytes.div_ceil(4)], (device, DType::U32));
+        let pieces = format.spec().pieces.iter().map(|piece| empty(piece.bytes(n, k))).collect();
+        Self::new(format, n, k, pieces)
     }
 
     /// Stores f32 weights `[n, k]` in `format`, or in f16 where rows cannot be packed.
@@ -48,28 +49,9 @@ impl Matrix {
         device: &Device,
     ) -> crate::Result<Self> {
         let format = format.or_f16(k);
-        let (bytes, scales) = match format {
-            Format::F32 => (bytemuck::cast_slice(weights).to_vec(), None),
-            Format::F16 => {
-                let halves: Vec<half::f16> =
-                    weights.iter().map(|w| half::f16::from_f32(*w)).collect();
-                (bytemuck::cast_slice(&halves).to_vec(), None)
-            }
-            Format::Q8 | Format::Q4 => {
-                let packed = quant::quantize(format, weights, n, k)?;
-                (
-                    bytemuck::cast_slice(&packed.words).to_vec(),
-                    Some(bytemuck::cast_slice(&packed.scales).to_vec()),
-                )
-            }
-        };
-        Ok(Self::new(
-            format,
-            n,
-            k,
-            words_from_bytes(bytes, device),
-            scales.map(|bytes| words_from_bytes(bytes, device)),
-        ))
+        let pieces = (format.spec().pack)(weights, n, k)?;
+        let pieces = pieces.into_iter().map(|bytes| words_from_bytes(bytes, device)).collect();
+        Ok(Self::new(format, n, k, pieces))
     }
 
     /// Rows: output features, or embeddings.
@@ -93,71 +75,42 @@ impl Matrix {
     /// Bytes of the storage format, scales included.
     #[must_use]
     pub fn byte_len(&self) -> u64 {
-        let scales = self.scales.as_ref().map_or(0, |scales| scales.dims()[0]);
-        ((self.words.dims()[0] + scales) * size_of::<u32>()) as u64
+        let words: usize = self.pieces.iter().map(|piece| piece.dims()[0]).sum();
+        (words * size_of::<u32>()) as u64
     }
 
     /// The device the weights are on.
     #[must_use]
     pub fn device(&self) -> Device {
-        self.words.device()
+        self.pieces.first().map_or_else(Device::default, Tensor::device)
     }
 
-    /// The buffers in the order in which the shaders bind them: words, scales.
+    /// The buffers in the order in which the shaders bind them.
     pub(super) fn args(&self) -> Vec<Arg> {
-        let mut args = vec![Arg::from(&self.words)];
-        args.extend(self.scales.iter().map(Arg::from));
-        args
+        self.pieces.iter().map(Arg::from).collect()
     }
 
     /// How many of a kernel's inputs are this matrix's.
     pub(super) fn arg_count(format: Format) -> usize {
-        if format.is_packed() { 2 } else { 1 }
+        format.spec().pieces.len()
     }
 
-    /// The shader part that defines `weight8` for `format`.
-    pub(super) fn shader_part(format: Format) -> &'static str {
-        match format {
-            Format::F32 => include_str!("../../shaders/weights/f32.wgsl"),
-            Format::F16 => include_str!("../../shaders/weights/f16.wgsl"),
-            Format::Q8 => include_str!("../../shaders/weights/q8.wgsl"),
-            Format::Q4 => include_str!("../../shaders/weights/q4.wgsl"),
-        }
-    }
-
-    /// The shader's name for messages, such as `matvec_q4`.
+    /// The shader `name` over weights of `format`.
     pub(super) fn shader(name: &'static str, format: Format) -> Shader {
-        Shader {
-            name,
-            parts: vec![Self::shader_part(format)],
-            constants: vec![("MATRICES", 1)],
-            flags: Vec::new(),
-        }
+        let Spec { wgsl, .. } = format.spec();
+        Shader { name, parts: vec![wgsl], constants: vec![("MATRICES", 1)], flags: Vec::new() }
     }
 
     /// The oracle: all weights as f32, from host copies of [`Matrix::args`].
     pub(super) fn unpack(host: &[Host], format: Format, n: usize, k: usize) -> Vec<f32> {
-        let words = host[0].words();
-        match format {
-            Format::F32 => words.iter().map(|word| f32::from_bits(*word)).collect(),
-            Format::F16 => halves(words, n * k).map(f32::from).collect(),
-            Format::Q8 | Format::Q4 => {
-                let packed = Packed {
-                    words: words.to_vec(),
-                    scales: halves(host[1].words(), n * k / quant::GROUP).collect(),
-                };
-                quant::dequantize(format, &packed, n, k).unwrap_or_default()
-            }
-        }
+        let Spec { pieces, unpack, .. } = format.spec();
+        // Without the filling of the last word.
+        let bytes = pieces.iter().zip(host).map(|(piece, host)| {
+            let bytes: &[u8] = bytemuck::cast_slice(host.words());
+            bytes.get(..piece.bytes(n, k)).unwrap_or(bytes)
+        });
+        unpack(&bytes.collect::<Vec<_>>(), n, k).unwrap_or_default()
     }
-}
-
-fn halves(words: &[u32], count: usize) -> impl Iterator<Item = half::f16> {
-    words
-        .iter()
-        .flat_map(|word| [*word as u16, (*word >> 16) as u16])
-        .take(count)
-        .map(half::f16::from_bits)
 }
 
 /// Puts raw little-endian bytes on the device as 32-bit words, the last one padded with zeros.

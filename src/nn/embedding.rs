@@ -3,9 +3,9 @@
 use burn::module::Module;
 use burn::tensor::{Int, Tensor};
 
-use crate::checkpoint::store::WeightStore;
 use crate::error::Result;
 use crate::kernels::{Matrix, embedding, embedding_step};
+use crate::weights::Weights;
 
 /// Rows by id.
 #[derive(Module, Debug)]
@@ -14,17 +14,12 @@ pub struct Embedding {
 }
 
 impl Embedding {
-    /// Takes `{prefix}.weight` `[count, width]`.
+    /// Takes `weight` `[count, width]`.
     ///
     /// # Errors
-    /// The tensor is missing or misshapen.
-    pub fn load(
-        weights: &mut WeightStore,
-        prefix: &str,
-        count: usize,
-        width: usize,
-    ) -> Result<Self> {
-        Ok(Self { weight: weights.matrix(prefix, count, width)? })
+    /// The tensor is missing.
+    pub fn load(weights: &Weights<'_>, count: usize, width: usize) -> Result<Self> {
+        Ok(Self { weight: weights.embedding(count, width)? })
     }
 
     /// The tokens at `position` of `rows` texts, `[rows, 1, width]`; `texts` has a line of

@@ -4,11 +4,11 @@ use burn::module::Module;
 use burn::tensor::{Int, Tensor};
 
 use super::RmsNorm;
-use crate::checkpoint::store::WeightStore;
 use crate::error::Result;
 use crate::kernels::{
     Activation, Epilogue, Matrix, linear, linear_cached, linear_gated, linear_normed,
 };
+use crate::weights::Weights;
 
 /// `y = x W^T + b`.
 #[derive(Module, Debug)]
@@ -18,21 +18,28 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// Takes `{prefix}.weight` `[n, k]` and, with `bias`, `{prefix}.bias` `[n]`.
+    /// Takes `weight` `[n, k]` and `bias` `[n]`.
     ///
     /// # Errors
-    /// A tensor is missing or misshapen.
-    pub fn load(
-        weights: &mut WeightStore,
-        prefix: &str,
-        n: usize,
-        k: usize,
-        bias: bool,
-    ) -> Result<Self> {
-        Ok(Self {
-            weight: weights.matrix(prefix, n, k)?,
-            bias: if bias { Some(weights.floats(&format!("{prefix}.bias"), [n])?) } else { None },
-        })
+    /// A tensor is missing.
+    pub fn load(weights: &Weights<'_>, n: usize, k: usize) -> Result<Self> {
+        Ok(Self { bias: Some(weights.bias(n)?), ..Self::load_no_bias(weights, n, k)? })
+    }
+
+    /// Takes `weight` `[n, k]` alone.
+    ///
+    /// # Errors
+    /// The tensor is missing.
+    pub fn load_no_bias(weights: &Weights<'_>, n: usize, k: usize) -> Result<Self> {
+        Ok(Self { weight: weights.product(n, k)?, bias: None })
+    }
+
+    /// Takes `weight` `[n, c, h, w]` and `bias` `[n]` of a convolution whose stride is its size.
+    ///
+    /// # Errors
+    /// A tensor is missing.
+    pub fn load_convolution(weights: &Weights<'_>, n: usize, kernel: [usize; 3]) -> Result<Self> {
+        Ok(Self { weight: weights.convolution(n, kernel)?, bias: Some(weights.bias(n)?) })
     }
 
     /// Output features n.
@@ -54,7 +61,7 @@ impl Linear {
         linear_normed(x, norm.of(), &self.weight, epilogue)
     }
 
-    /// `act(gate y) * up y` with y the normed x; biases are not read (T5 has none).
+    /// `act(gate y) * up y` with y the normed x; biases are not read.
     #[must_use]
     pub fn gated(
         [gate, up]: [&Self; 2],

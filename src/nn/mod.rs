@@ -1,6 +1,7 @@
 //! Layers shared by the three towers, each a Burn module over the kernels.
 //!
-//! A layer knows its weight's storage format and nothing else about how it was loaded.
+//! A layer is loaded from a place among [`Weights`](crate::weights::Weights), whatever lies behind
+//! it, and computes in whatever format its weights are stored.
 
 mod embedding;
 mod linear;

@@ -1,11 +1,11 @@
-//! The two norms of the model: BERT's and ViT's layer norm, T5's root-mean-square norm.
+//! The norms of the models: the layer norm, and the root-mean-square norm.
 
 use burn::module::Module;
 use burn::tensor::Tensor;
 
-use crate::checkpoint::store::WeightStore;
 use crate::error::Result;
 use crate::kernels::{Norm, layer_norm, rms_norm};
+use crate::weights::Weights;
 
 /// Layer norm over the last dimension.
 #[derive(Module, Debug)]
@@ -17,21 +17,12 @@ pub struct LayerNorm {
 }
 
 impl LayerNorm {
-    /// Takes `{prefix}.weight` and `{prefix}.bias`, both `[width]`.
+    /// Takes `weight` and `bias`, both `[width]`.
     ///
     /// # Errors
-    /// A tensor is missing or misshapen.
-    pub fn load(
-        weights: &mut WeightStore,
-        prefix: &str,
-        width: usize,
-        epsilon: f32,
-    ) -> Result<Self> {
-        Ok(Self {
-            weight: weights.floats(&format!("{prefix}.weight"), [width])?,
-            bias: weights.floats(&format!("{prefix}.bias"), [width])?,
-            epsilon,
-        })
+    /// A tensor is missing.
+    pub fn load(weights: &Weights<'_>, width: usize, epsilon: f32) -> Result<Self> {
+        Ok(Self { weight: weights.gain(width)?, bias: weights.bias(width)?, epsilon })
     }
 
     /// Normalises the rows of `[batch, rows, width]`.
@@ -41,7 +32,7 @@ impl LayerNorm {
     }
 }
 
-/// T5's norm: no mean, no bias.
+/// Root-mean-square norm over the last dimension: no mean, no bias.
 #[derive(Module, Debug)]
 pub struct RmsNorm {
     weight: Tensor<1>,
@@ -50,17 +41,12 @@ pub struct RmsNorm {
 }
 
 impl RmsNorm {
-    /// Takes `{prefix}.weight` `[width]`.
+    /// Takes `weight` `[width]`.
     ///
     /// # Errors
-    /// The tensor is missing or misshapen.
-    pub fn load(
-        weights: &mut WeightStore,
-        prefix: &str,
-        width: usize,
-        epsilon: f32,
-    ) -> Result<Self> {
-        Ok(Self { weight: weights.floats(&format!("{prefix}.weight"), [width])?, epsilon })
+    /// The tensor is missing.
+    pub fn load(weights: &Weights<'_>, width: usize, epsilon: f32) -> Result<Self> {
+        Ok(Self { weight: weights.gain(width)?, epsilon })
     }
 
     /// The norm as a part of the product that follows it.

@@ -3,9 +3,27 @@
 //! Widening is exact. Narrowing rounds to nearest, ties to even, and refuses what would
 //! become infinite.
 
-use super::unfit;
+use super::{Piece, Spec, check_floats, unfit};
+use crate::checkpoint::Dtype;
 use crate::error::Result;
 use half::f16;
+
+/// The format.
+pub const SPEC: Spec = Spec {
+    name: "f16",
+    group: 1,
+    pieces: &[Piece { suffix: "weight", dtype: Dtype::F16, weights: 1 }],
+    wgsl: include_str!("../../shaders/weights/f16.wgsl"),
+    pack: |w, n, k| {
+        check_floats(w.len(), n, k)?;
+        Ok(vec![quantize(w, k)?.iter().flat_map(|half| half.to_le_bytes()).collect()])
+    },
+    unpack: |pieces, n, k| {
+        let bytes = pieces.first().copied().unwrap_or_default();
+        check_floats(bytes.len() / 2, n, k)?;
+        Ok(widen(bytes).collect())
+    },
+};
 
 /// Rounds row-major weights with rows of `k` to f16.
 ///

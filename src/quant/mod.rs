@@ -10,17 +10,19 @@
 //! Groups of [`GROUP`] weights along K share one scale s: a q8 value is `q * s` with q in
 //! -127..=127, a q4 value `(q - 8) * s` with q in 0..=15. A q4 scale may be **negative**: the
 //! integers reach one step further below zero than above, and the sign of the scale decides
-//! which end of the group profits. Which of the two packings a U32 tensor has follows from
-//! the shapes alone ([`Format::of_packed`]).
+//! which end of the group profits. Which format a matrix has is said by `config.json`
+//! ([`QuantizationConfig`](crate::config::QuantizationConfig)), never guessed from shapes.
 //!
 //! A row whose K is no multiple of the group cannot be packed; it is stored as f16.
 //! The functions here are plain Rust: the converter packs with them, and the tests compare
 //! the GPU's results with what they unpack.
 
 pub mod f16;
+pub mod f32;
 pub mod q4;
 pub mod q8;
 
+use crate::checkpoint::Dtype;
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
@@ -28,82 +30,115 @@ use std::{fmt, str::FromStr};
 /// Weights along K that share one scale.
 pub const GROUP: usize = 32;
 
-/// How a weight matrix is stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Format {
+/// A format, whole: what its file below says, and all that the rest of the crate knows of it.
+#[derive(Debug)]
+pub struct Spec {
+    /// Its name in configurations and on the command line.
+    pub name: &'static str,
+    /// Weights of a row that are stored together; rows are multiples of it.
+    pub group: usize,
+    /// The tensors that hold a matrix, the weights first.
+    pub pieces: &'static [Piece],
+    /// The WGSL that reads it: `eight_at`, `dot8` and `weight8`, see `shaders/weights`.
+    pub wgsl: &'static str,
+    /// Stores row-major weights `[n, k]`: the bytes of each piece. Fails where the number of
+    /// weights is not `n * k`, or one cannot be stored.
+    pub pack: Pack,
+    /// The weights again, from the bytes of each piece. Fails where their lengths do not fit.
+    pub unpack: Unpack,
+}
+
+/// See [`Spec::pack`].
+pub type Pack = fn(w: &[f32], n: usize, k: usize) -> Result<Vec<Vec<u8>>>;
+/// See [`Spec::unpack`].
+pub type Unpack = fn(pieces: &[&[u8]], n: usize, k: usize) -> Result<Vec<f32>>;
+
+/// One of the tensors of a stored matrix: `[n, k / weights]` elements.
+#[derive(Debug)]
+pub struct Piece {
+    /// Stands in the place of `weight` in the tensor's name.
+    pub suffix: &'static str,
+    /// Type of its elements.
+    pub dtype: Dtype,
+    /// Weights of a row that one element is for.
+    pub weights: usize,
+}
+
+impl Piece {
+    /// Bytes of it for `n` rows of `k` weights.
+    #[must_use]
+    pub const fn bytes(&self, n: usize, k: usize) -> usize {
+        n * (k / self.weights) * self.dtype.size()
+    }
+}
+
+/// The formats by the file that describes them, the widest first.
+macro_rules! formats {
+    ($($(#[$doc:meta])* $format:ident = $file:ident),* $(,)?) => {
+        /// How a weight matrix is stored.
+        #[derive(
+            Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+        )]
+        #[serde(rename_all = "lowercase")]
+        pub enum Format {
+            $($(#[$doc])* $format),*
+        }
+
+        impl Format {
+            /// All formats, the widest first.
+            pub const ALL: [Self; [$(stringify!($format)),*].len()] = [$(Self::$format),*];
+
+            /// What it is.
+            #[must_use]
+            pub const fn spec(self) -> &'static Spec {
+                match self {
+                    $(Self::$format => &$file::SPEC),*
+                }
+            }
+        }
+    };
+}
+
+formats! {
     /// 32-bit floats.
-    F32,
+    F32 = f32,
     /// 16-bit floats.
-    F16,
+    F16 = f16,
     /// 8-bit integers with one f16 scale per group.
-    Q8,
+    Q8 = q8,
     /// 4-bit integers with one f16 scale per group.
-    Q4,
+    Q4 = q4,
 }
 
 impl Format {
-    /// All formats, the widest first.
-    pub const ALL: [Self; 4] = [Self::F32, Self::F16, Self::Q8, Self::Q4];
-
-    /// Whether weights are packed into words and have a companion tensor of scales.
+    /// Whether weights are packed in groups.
     #[must_use]
     pub const fn is_packed(self) -> bool {
-        matches!(self, Self::Q8 | Self::Q4)
+        self.spec().group > 1
     }
 
-    /// Weights in one 32-bit word of a packed format; `None` for the floating-point ones.
+    /// Bytes of `n` rows of `k` weights.
     #[must_use]
-    pub const fn weights_per_word(self) -> Option<usize> {
-        match self {
-            Self::Q8 => Some(4),
-            Self::Q4 => Some(8),
-            Self::F32 | Self::F16 => None,
-        }
+    pub fn bytes(self, n: usize, k: usize) -> u64 {
+        self.spec().pieces.iter().map(|piece| piece.bytes(n, k) as u64).sum()
     }
 
     /// Bits of [`GROUP`] weights, with their scale.
     #[must_use]
-    pub const fn group_bits(self) -> u64 {
-        let group = GROUP as u64;
-        match self {
-            Self::F32 => 32 * group,
-            Self::F16 => 16 * group,
-            Self::Q8 => 8 * group + 16,
-            Self::Q4 => 4 * group + 16,
-        }
+    pub fn group_bits(self) -> u64 {
+        8 * self.bytes(1, GROUP)
     }
 
     /// This format, or f16 where rows of length `k` cannot be packed.
     #[must_use]
     pub const fn or_f16(self, k: usize) -> Self {
-        if self.is_packed() && !k.is_multiple_of(GROUP) { Self::F16 } else { self }
-    }
-
-    /// The format of a packed matrix, from the shapes of its words `[N, K/8 or K/4]` and its
-    /// scales `[N, K/32]`; `None` where they do not belong together.
-    #[must_use]
-    pub fn of_packed(words: &[usize], scales: &[usize]) -> Option<Self> {
-        let (&[rows, words], &[scale_rows, groups]) = (words, scales) else {
-            return None;
-        };
-        if rows != scale_rows || groups == 0 {
-            return None;
-        }
-        [Self::Q4, Self::Q8].into_iter().find(|f| {
-            f.weights_per_word().and_then(|n| words.checked_mul(n)) == groups.checked_mul(GROUP)
-        })
+        if k.is_multiple_of(self.spec().group) { self } else { Self::F16 }
     }
 }
 
 impl fmt::Display for Format {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::F32 => "f32",
-            Self::F16 => "f16",
-            Self::Q8 => "q8",
-            Self::Q4 => "q4",
-        })
+        f.pad(self.spec().name)
     }
 }
 
@@ -111,9 +146,12 @@ impl FromStr for Format {
     type Err = Error;
 
     fn from_str(s: &str) -> Result<Self> {
-        Self::ALL.into_iter().find(|f| f.to_string() == s).ok_or_else(|| Error::OptionInvalid {
-            option: "format".into(),
-            reason: format!("{s:?} is not a weight format; use f32, f16, q8 or q4"),
+        Self::ALL.into_iter().find(|format| format.spec().name == s).ok_or_else(|| {
+            let names = Self::ALL.map(|format| format.spec().name).join(", ");
+            Error::OptionInvalid {
+                option: "format".into(),
+                reason: format!("{s:?} is not a weight format; there are {names}"),
+            }
         })
     }
 }
@@ -127,28 +165,23 @@ pub struct Packed {
     pub scales: Vec<half::f16>,
 }
 
-/// Packs row-major weights `[n, k]`.
-///
-/// # Errors
-/// `format` is no packed one, `k` is no multiple of [`GROUP`], the length is not `n * k`, or a
-/// weight is not finite or too large for an f16 scale.
-pub fn quantize(format: Format, w: &[f32], n: usize, k: usize) -> Result<Packed> {
-    match format {
-        Format::Q4 => q4::quantize(w, n, k),
-        Format::Q8 => q8::quantize(w, n, k),
-        Format::F32 | Format::F16 => Err(internal(format!("{format} is not a packed format"))),
+impl Packed {
+    /// The bytes of words and scales, little-endian.
+    fn into_bytes(self) -> Vec<Vec<u8>> {
+        let words = self.words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let scales = self.scales.iter().flat_map(|scale| scale.to_le_bytes()).collect();
+        vec![words, scales]
     }
-}
 
-/// Unpacks to row-major weights `[n, k]`: the oracle of the kernels.
-///
-/// # Errors
-/// `format` is no packed one, or the lengths of words and scales do not fit `n` and `k`.
-pub fn dequantize(format: Format, packed: &Packed, n: usize, k: usize) -> Result<Vec<f32>> {
-    match format {
-        Format::Q4 => q4::dequantize(&packed.words, &packed.scales, n, k),
-        Format::Q8 => q8::dequantize(&packed.words, &packed.scales, n, k),
-        Format::F32 | Format::F16 => Err(internal(format!("{format} is not a packed format"))),
+    /// From the bytes of words and scales.
+    fn of(pieces: &[&[u8]]) -> Self {
+        let piece = |at: usize| pieces.get(at).copied().unwrap_or_default();
+        let word = |b: &[u8; 4]| u32::from_le_bytes(*b);
+        let scale = |b: &[u8; 2]| half::f16::from_le_bytes(*b);
+        Self {
+            words: piece(0).as_chunks().0.iter().map(word).collect(),
+            scales: piece(1).as_chunks().0.iter().map(scale).collect(),
+        }
     }
 }
 
@@ -157,10 +190,15 @@ fn check_weights(len: usize, n: usize, k: usize) -> Result<()> {
     if !k.is_multiple_of(GROUP) {
         return Err(internal(format!("rows of {k} weights cannot be packed in groups of {GROUP}")));
     }
-    if n.checked_mul(k) != Some(len) {
-        return Err(internal(format!("{len} weights are not {n} rows of {k}")));
+    check_floats(len, n, k)
+}
+
+/// Checks that `len` weights are `n` rows of `k`.
+fn check_floats(len: usize, n: usize, k: usize) -> Result<()> {
+    match n.checked_mul(k) == Some(len) {
+        true => Ok(()),
+        false => Err(internal(format!("{len} weights are not {n} rows of {k}"))),
     }
-    Ok(())
 }
 
 /// Checks the lengths of a packed matrix.
@@ -253,13 +291,23 @@ mod tests {
     }
 
     #[test]
-    fn shapes_tell_the_packing() {
-        assert_eq!(Format::of_packed(&[3, 8], &[3, 2]), Some(Format::Q4));
-        assert_eq!(Format::of_packed(&[3, 16], &[3, 2]), Some(Format::Q8));
-        assert_eq!(Format::of_packed(&[3, 12], &[3, 2]), None);
-        assert_eq!(Format::of_packed(&[2, 8], &[3, 2]), None);
-        assert_eq!(Format::of_packed(&[3, 0], &[3, 0]), None);
-        assert_eq!(Format::of_packed(&[3, usize::MAX], &[3, 2]), None);
+    fn every_format_packs_what_its_pieces_say() {
+        let w = testing::Normal::new(6).take(6 * 96);
+        for format in Format::ALL {
+            let spec = format.spec();
+            let packed = (spec.pack)(&w, 6, 96).unwrap();
+            let lengths: Vec<usize> = packed.iter().map(Vec::len).collect();
+            let promised: Vec<usize> = spec.pieces.iter().map(|piece| piece.bytes(6, 96)).collect();
+            assert_eq!(lengths, promised, "{format}");
+            let slices: Vec<&[u8]> = packed.iter().map(Vec::as_slice).collect();
+            let back = (spec.unpack)(&slices, 6, 96).unwrap();
+            assert!(testing::relative_squared_error(&w, &back) < 0.01, "{format}");
+            assert!((spec.pack)(&w, 5, 96).is_err(), "{format}");
+            assert!((spec.unpack)(&slices, 5, 96).is_err(), "{format}");
+            assert!((spec.unpack)(&[], 6, 96).is_err(), "{format}");
+        }
+        let bits = Format::ALL.map(Format::group_bits);
+        assert_eq!(bits, [32 * 32, 16 * 32, 8 * 32 + 16, 4 * 32 + 16]);
     }
 
     #[test]

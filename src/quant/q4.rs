@@ -3,12 +3,29 @@
 //! The scale of a group is searched: of several candidates, of either sign and each rounded to
 //! f16 first, the one with the least squared error wins. This costs nothing at run time.
 
-use super::{GROUP, Packed, check_packed, check_weights, largest, nearest, unfit};
+use super::{GROUP, Packed, Piece, Spec, check_packed, check_weights, largest, nearest, unfit};
+use crate::checkpoint::Dtype;
 use crate::error::Result;
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
 const PER_WORD: usize = 8;
+
+/// The format.
+pub const SPEC: Spec = Spec {
+    name: "q4",
+    group: GROUP,
+    pieces: &[
+        Piece { suffix: "weight", dtype: Dtype::U32, weights: PER_WORD },
+        Piece { suffix: "scales", dtype: Dtype::F16, weights: GROUP },
+    ],
+    wgsl: include_str!("../../shaders/weights/q4.wgsl"),
+    pack: |w, n, k| Ok(quantize(w, n, k)?.into_bytes()),
+    unpack: |pieces, n, k| {
+        let Packed { words, scales } = Packed::of(pieces);
+        dequantize(&words, &scales, n, k)
+    },
+};
 
 /// How the scale of a group is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

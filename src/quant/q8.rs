@@ -3,11 +3,28 @@
 //! The scale is the largest magnitude of the group over 127, rounded to f16 before the
 //! integers are chosen, so that rounding the scale costs no accuracy beyond a coarser step.
 
-use super::{GROUP, Packed, check_packed, check_weights, largest, nearest, unfit};
+use super::{GROUP, Packed, Piece, Spec, check_packed, check_weights, largest, nearest, unfit};
+use crate::checkpoint::Dtype;
 use crate::error::Result;
 use half::f16;
 
 const PER_WORD: usize = 4;
+
+/// The format.
+pub const SPEC: Spec = Spec {
+    name: "q8",
+    group: GROUP,
+    pieces: &[
+        Piece { suffix: "weight", dtype: Dtype::U32, weights: PER_WORD },
+        Piece { suffix: "scales", dtype: Dtype::F16, weights: GROUP },
+    ],
+    wgsl: include_str!("../../shaders/weights/q8.wgsl"),
+    pack: |w, n, k| Ok(quantize(w, n, k)?.into_bytes()),
+    unpack: |pieces, n, k| {
+        let Packed { words, scales } = Packed::of(pieces);
+        dequantize(&words, &scales, n, k)
+    },
+};
 
 /// Packs row-major weights `[n, k]`.
 ///

@@ -2,13 +2,14 @@
 
 use std::ops::ControlFlow;
 
-use burn::tensor::Tensor;
 use serde::Serialize;
 use web_time::Instant;
 
 use super::{AskOptions, Session, milliseconds};
 use crate::error::{Error, Result};
 use crate::generation::{Clock, GenerationOptions, Generator, Sequence, Stop, Token};
+use crate::models::language::Context;
+use crate::models::unheard;
 use crate::pace::Pace;
 use crate::readback;
 use crate::text::Detokenizer;
@@ -85,11 +86,11 @@ pub struct Statistics {
     pub vision_ms: f64,
     /// Kernels of the vision tower that ran for this answer; 0 when it was cached.
     pub vision_dispatches: u64,
-    /// Time of the Q-Former and projection.
-    pub qformer_ms: f64,
-    /// Time of the encoder.
-    pub encoder_ms: f64,
-    /// Time of all decoder steps and what comes before the first.
+    /// Time of the bridge: the Q-Former and its projection.
+    pub bridge_ms: f64,
+    /// Time for reading the prompt: all that comes before the first step.
+    pub prefill_ms: f64,
+    /// Time of all steps.
     pub decoder_ms: f64,
     /// The picture's features were there from an earlier question.
     pub vision_cached: bool,
@@ -101,10 +102,9 @@ pub struct Statistics {
     pub readback_bytes_per_token: f64,
 }
 
-/// A question as the decoder sees it.
+/// A question that was read.
 pub(super) struct Understood {
-    /// `encoder_last_hidden_state`.
-    pub(super) hidden: Tensor<3>,
+    pub(super) context: Context,
     pub(super) truncated: bool,
     pub(super) statistics: Statistics,
 }
@@ -118,19 +118,19 @@ impl Session {
     /// There is no picture, the question is empty, an option is out of range, it was cancelled,
     /// or the GPU failed.
     pub async fn ask(
-        &mut self,
+        &self,
         question: &str,
         options: &AskOptions,
         pace: &Pace,
         on_token: &mut dyn FnMut(&TokenEvent) -> ControlFlow<()>,
     ) -> Result<Answer> {
         let start = Instant::now();
-        let options = options.complete(&self.generation, &self.config.text_config)?;
-        let Understood { hidden, truncated, mut statistics } =
+        let options = options.complete(&self.loaded.generation, &self.config().text_config)?;
+        let Understood { context, truncated, mut statistics } =
             self.understand(question, pace).await?;
 
         let stage = Instant::now();
-        let mut text = self.tokenizers.stream();
+        let mut text = self.tokenizers().stream();
         let mut first = None;
         let mut tell = |token: Token| {
             first.get_or_insert_with(|| milliseconds(start));
@@ -143,12 +143,12 @@ impl Session {
             }))
         };
         let generated = Generator {
-            model: self.model.language_model(),
+            model: self.model().language(),
             options: &options,
-            decode: &|ids| self.tokenizers.decode(ids),
+            decode: &|ids| self.tokenizers().decode(ids),
             pace,
         }
-        .run(&hidden, &mut tell)
+        .run(&context, &mut tell)
         .await?;
         statistics.decoder_ms = milliseconds(stage);
         statistics.time_to_first_token_ms = first.unwrap_or_else(|| milliseconds(start));
@@ -156,10 +156,10 @@ impl Session {
         self.answer(&generated.sequences, &options, truncated, statistics)
     }
 
-    /// Runs the Q-Former and the encoder over a question.
-    pub(super) async fn understand(&mut self, question: &str, pace: &Pace) -> Result<Understood> {
+    /// Looks at the pictures with a question, and reads both.
+    pub(super) async fn understand(&self, question: &str, pace: &Pace) -> Result<Understood> {
         self.require_picture()?;
-        let encoded = self.tokenizers.encode(question)?;
+        let encoded = self.tokenizers().encode(question)?;
         let vision = self.unreported.take();
         let mut statistics = Statistics {
             vision_cached: vision.is_none(),
@@ -168,20 +168,22 @@ impl Session {
             ..Statistics::default()
         };
         let stage = Instant::now();
-        let projected = self.look(&encoded.qformer, pace).await?;
-        readback::finished(&projected).await?;
-        statistics.qformer_ms = milliseconds(stage);
+        let queries = self.look(&encoded.qformer, pace).await?;
+        readback::finished(&queries).await?;
+        statistics.bridge_ms = milliseconds(stage);
         let stage = Instant::now();
-        let hidden = self.model.encode(&projected, &encoded.t5.0, pace).await?;
-        readback::finished(&hidden).await?;
-        statistics.encoder_ms = milliseconds(stage);
-        Ok(Understood { hidden, truncated: encoded.truncated, statistics })
+        let context = self.model().read(&queries, &encoded.language.0, pace, &mut unheard).await?;
+        if let Some(last) = context.last() {
+            readback::finished(last).await?;
+        }
+        statistics.prefill_ms = milliseconds(stage);
+        Ok(Understood { context, truncated: encoded.truncated, statistics })
     }
 
     /// The text that a token settles; with the last one all that is left.
     fn piece(&self, text: &mut Detokenizer, token: Token) -> Result<String> {
-        let piece = text.push(&self.tokenizers, token.id)?;
-        let rest = if token.last { text.finish(&self.tokenizers)? } else { String::new() };
+        let piece = text.push(self.tokenizers(), token.id)?;
+        let rest = if token.last { text.finish(self.tokenizers())? } else { String::new() };
         Ok(piece + &rest)
     }
 
@@ -194,7 +196,7 @@ impl Session {
     ) -> Result<Answer> {
         let candidate = |sequence: &Sequence| {
             Ok(Candidate {
-                text: self.tokenizers.decode(&sequence.ids)?,
+                text: self.tokenizers().decode(&sequence.ids)?,
                 ids: sequence.ids.clone(),
                 score: sequence.score,
                 log_probability: sequence.log_probabilities.iter().sum(),

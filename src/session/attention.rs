@@ -76,23 +76,21 @@ impl Session {
             }
             None => None,
         };
-        let vision = &self.config.vision_config;
-        Ok(AttentionMaps { side: vision.image_size / vision.patch_size, pictures, difference })
+        let side = self.config().vision_config.grid().side;
+        Ok(AttentionMaps { side, pictures, difference })
     }
 
     async fn maps(&self, question: &str, pace: &Pace) -> Result<Vec<PictureMap>> {
-        let ids = self.tokenizers.encode(question)?.qformer.0;
-        let qformer = &self.config.qformer_config;
-        let layers: Vec<usize> =
-            (0..qformer.num_hidden_layers).filter(|i| qformer.has_cross_attention(*i)).collect();
+        let ids = self.tokenizers().encode(question)?.qformer.0;
+        let layers = self.config().bridge_config.looking_layers();
         let mut pictures = Vec::with_capacity(self.pictures.len());
         for picture in &self.pictures {
-            let maps = self.model.maps(&picture.features, &ids, pace).await?;
+            let maps = self.model().maps(&picture.features, &ids, pace).await?;
             let mut values = Vec::with_capacity(maps.len());
             for map in &maps {
                 values.push(readback::floats(map).await?);
             }
-            let tokens = self.config.vision_config.num_tokens();
+            let tokens = self.config().vision_config.grid().tokens();
             pictures.push(PictureMap::new(&layers, &values, tokens));
         }
         Ok(pictures)

@@ -3,10 +3,11 @@
 use serde::{Deserialize, Serialize};
 use web_time::{SystemTime, UNIX_EPOCH};
 
-use crate::config::{GenerationConfig, TextConfig};
+use crate::config::GenerationConfig;
 use crate::error::{Error, Result};
 use crate::generation::{GenerationOptions, Sampling};
 use crate::kernels::Warp;
+use crate::models::LanguageConfig;
 
 /// Answers are cut here unless asked otherwise (`max_new_tokens` of the reference's generate).
 pub const DEFAULT_MAX_NEW_TOKENS: usize = 256;
@@ -57,7 +58,7 @@ impl AskOptions {
     pub(super) fn complete(
         &self,
         file: &GenerationConfig,
-        text: &TextConfig,
+        language: &LanguageConfig,
     ) -> Result<GenerationOptions> {
         let max_new_tokens =
             self.max_new_tokens.or(file.max_new_tokens).unwrap_or(DEFAULT_MAX_NEW_TOKENS);
@@ -76,8 +77,8 @@ impl AskOptions {
         check("numBeams", !do_sample || num_beams == 1, || {
             format!("{num_beams} beams cannot be drawn; set doSample to false, or numBeams to 1")
         })?;
-        check("numBeams", 2 * num_beams <= text.vocab_size, || {
-            format!("{num_beams} are too many for a vocabulary of {}", text.vocab_size)
+        check("numBeams", 2 * num_beams <= language.vocab_size(), || {
+            format!("{num_beams} are too many for a vocabulary of {}", language.vocab_size())
         })?;
         check("numReturnSequences", do_sample || num_return_sequences <= num_beams, || {
             format!(
@@ -114,8 +115,7 @@ impl AskOptions {
             num_return_sequences,
             stop_strings: self.stop_strings.clone(),
             sampling: do_sample.then(|| self.sampling(file)).transpose()?,
-            start: text.decoder_start_token_id,
-            end: text.eos_token_id,
+            ends: language.ends(),
         })
     }
 
@@ -156,8 +156,8 @@ mod tests {
     use super::*;
 
     fn complete(options: &AskOptions) -> Result<GenerationOptions> {
-        let text = serde_json::from_str("{}").unwrap();
-        options.complete(&GenerationConfig::default(), &text)
+        let language = LanguageConfig::T5(serde_json::from_str("{}").unwrap());
+        options.complete(&GenerationConfig::default(), &language)
     }
 
     #[test]
@@ -175,9 +175,9 @@ mod tests {
             repetition_penalty: Some(1.5),
             ..GenerationConfig::default()
         };
-        let text = serde_json::from_str("{}").unwrap();
+        let language = LanguageConfig::T5(serde_json::from_str("{}").unwrap());
         let asked = AskOptions { num_beams: Some(2), ..AskOptions::default() };
-        let options = asked.complete(&file, &text).unwrap();
+        let options = asked.complete(&file, &language).unwrap();
         assert_eq!((options.num_beams, options.repetition_penalty), (2, 1.5));
     }
 

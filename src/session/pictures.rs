@@ -6,20 +6,18 @@
 
 use burn::tensor::{Device, Tensor};
 use serde::Serialize;
-use sha2::{Digest, Sha256};
+use sha2::{Digest as _, Sha256};
 use web_time::Instant;
 
-use super::vision::VisionWork;
 use super::{Session, milliseconds};
 use crate::config::PreprocessorConfig;
 use crate::error::{Error, Result};
 use crate::image;
 use crate::meter;
-use crate::models::instructblip::PictureFeatures;
-use crate::models::vit::VisionModel;
+use crate::models::{PictureFeatures, VisionTower, unheard};
 use crate::pace::Pace;
 use crate::readback;
-use crate::text::BertIds;
+use crate::text::QFormerIds;
 
 /// Most pictures at a time: the encoder's attention grows with the square of their number.
 pub const LIMIT_PICTURES: usize = 16;
@@ -39,17 +37,28 @@ pub struct PictureInfo {
     pub vision_ms: f64,
 }
 
+/// What a picture is known by: SHA-256 of its file.
+pub(super) type Digest = [u8; 32];
+
+/// What the vision tower did for the current pictures.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct VisionWork {
+    pub(super) milliseconds: f64,
+    /// Kernels.
+    pub(super) dispatches: u64,
+}
+
 /// A picture that the vision tower has seen; its features stay on the device.
 #[derive(Clone, Debug)]
 pub(super) struct Seen {
     /// `vision_last_hidden_state`, `[1, tokens, hidden]`.
     vision: Tensor<3>,
     /// Tells whether the same file is given again.
-    digest: [u8; 32],
+    pub(super) digest: Digest,
     size: (u32, u32),
 }
 
-/// A current picture, with what the Q-Former keeps of it.
+/// A current picture, with what the bridge keeps of it.
 #[derive(Clone, Debug)]
 pub(super) struct Picture {
     pub(super) seen: Seen,
@@ -66,11 +75,11 @@ pub(super) struct Looked {
 
 /// Decodes pictures and runs the vision tower over those that are not among `known`.
 pub(super) async fn see(
-    model: &VisionModel,
+    model: &VisionTower,
     preprocessor: &PreprocessorConfig,
     device: &Device,
     files: &[impl AsRef<[u8]>],
-    known: &[&Seen],
+    known: impl Fn(&Digest) -> Option<Seen>,
     pace: &Pace,
 ) -> Result<Looked> {
     if files.is_empty() || files.len() > LIMIT_PICTURES {
@@ -84,8 +93,8 @@ pub(super) async fn see(
     let mut dispatches = 0;
     for bytes in files.iter().map(AsRef::as_ref) {
         let digest = Sha256::digest(bytes).into();
-        let same = known.iter().copied().chain(&seen).find(|seen| seen.digest == digest);
-        if let Some(known) = same.cloned() {
+        let same = seen.iter().find(|seen| seen.digest == digest).cloned();
+        if let Some(known) = same.or_else(|| known(&digest)) {
             let (width, height) = known.size;
             infos.push(PictureInfo { width, height, preprocess_ms: 0.0, vision_ms: 0.0 });
             seen.push(known);
@@ -96,7 +105,7 @@ pub(super) async fn see(
         let pixels = image::preprocess(&rgb, preprocessor);
         let preprocess_ms = milliseconds(start);
         let start = Instant::now();
-        let (vision, counts) = meter::during(model.forward(&pixels.data, device, pace)).await;
+        let (vision, counts) = meter::during(model.forward(&pixels, device, pace)).await;
         let vision = vision?;
         dispatches += counts.dispatches;
         readback::finished(&vision).await?;
@@ -120,8 +129,8 @@ impl Session {
         infos.into_iter().next().ok_or(Error::PictureMissing)
     }
 
-    /// Decodes pictures and computes their features, replacing the current ones. Of a picture
-    /// that is current already the features are kept.
+    /// Decodes pictures and computes their features, replacing the current ones. Of pictures
+    /// that are current already, or were of late in any conversation, the features are kept.
     ///
     /// # Errors
     /// There are none or more than [`LIMIT_PICTURES`], bytes are no picture, it was cancelled, or
@@ -131,26 +140,34 @@ impl Session {
         files: &[impl AsRef<[u8]>],
         pace: &Pace,
     ) -> Result<Vec<PictureInfo>> {
-        let known: Vec<&Seen> = self.pictures.iter().map(|picture| &picture.seen).collect();
-        let vision = self.model.vision_model();
-        let looked = see(vision, &self.preprocessor, &self.device, files, &known, pace).await?;
+        let (vision, preprocessor) = (self.model().vision(), self.preprocessor());
+        let known = |digest: &Digest| self.known(digest).map(|picture| picture.seen);
+        let looked = see(vision, preprocessor, self.device(), files, known, pace).await?;
         self.pictures = self.remember(looked.seen, pace).await?;
-        self.unreported = looked.work.or(self.unreported);
+        self.unreported.set(looked.work.or(self.unreported.get()));
         Ok(looked.infos)
     }
 
-    /// Adds to pictures what the Q-Former keeps of them.
+    /// Adds to pictures what the bridge keeps of them.
     pub(super) async fn remember(&self, seen: Vec<Seen>, pace: &Pace) -> Result<Vec<Picture>> {
         let mut pictures: Vec<Picture> = Vec::with_capacity(seen.len());
         for seen in seen {
-            let mut known = self.pictures.iter().chain(&pictures);
-            let features = match known.find(|picture| picture.seen.digest == seen.digest) {
-                Some(known) => known.features.clone(),
-                None => self.model.features(seen.vision.clone(), pace).await?,
+            let known = pictures.iter().find(|known| known.seen.digest == seen.digest).cloned();
+            let features = match known.or_else(|| self.known(&seen.digest)) {
+                Some(known) => known.features,
+                None => self.model().features(seen.vision.clone(), pace).await?,
             };
-            pictures.push(Picture { seen, features });
+            let picture = Picture { seen, features };
+            self.loaded.features.keep(&picture);
+            pictures.push(picture);
         }
         Ok(pictures)
+    }
+
+    /// A current picture, or one whose features are kept.
+    fn known(&self, digest: &Digest) -> Option<Picture> {
+        let current = self.pictures.iter().find(|picture| picture.seen.digest == *digest);
+        current.cloned().or_else(|| self.loaded.features.get(digest))
     }
 
     /// # Errors
@@ -159,14 +176,9 @@ impl Session {
         if self.pictures.is_empty() { Err(Error::PictureMissing) } else { Ok(()) }
     }
 
-    /// What the Q-Former finds in all pictures for an instruction, as the language model reads
-    /// it: `[1, pictures * queries, d_model]`.
-    pub(super) async fn look(&self, instruction: &BertIds, pace: &Pace) -> Result<Tensor<3>> {
-        let mut found = Vec::with_capacity(self.pictures.len());
-        for picture in &self.pictures {
-            let queries = self.model.query(&picture.features, &instruction.0, pace).await?;
-            found.push(self.model.project(&queries));
-        }
-        Ok(Tensor::cat(found, 1))
+    /// What the bridge finds in all pictures for an instruction, as the language model reads it.
+    pub(super) async fn look(&self, instruction: &QFormerIds, pace: &Pace) -> Result<Tensor<3>> {
+        let pictures: Vec<_> = self.pictures.iter().map(|picture| &picture.features).collect();
+        self.model().look(&pictures, &instruction.0, pace, &mut unheard).await
     }
 }

@@ -1,6 +1,6 @@
 //! Which of given answers the model finds most likely.
 //!
-//! Reference: `predict_class` of LAVIS' `Blip2T5Instruct`, which sorts candidates by their loss.
+//! Reference: `predict_class` of LAVIS' InstructBLIP, which sorts candidates by their loss.
 
 use serde::{Deserialize, Serialize};
 
@@ -43,7 +43,7 @@ impl Session {
     /// There is no picture, the question or the list is empty, a candidate has no text, the prior
     /// does not fit, it was cancelled, or the GPU failed.
     pub async fn rank(
-        &mut self,
+        &self,
         question: &str,
         candidates: &[String],
         options: &RankOptions,
@@ -51,10 +51,8 @@ impl Session {
     ) -> Result<Vec<Ranked>> {
         let ids = self.candidate_ids(candidates)?;
         let log_priors = log_priors(options, candidates.len())?;
-        let Understood { hidden, .. } = self.understand(question, pace).await?;
-        let start = self.config.text_config.decoder_start_token_id;
-        let model = self.model.language_model();
-        let likelihoods = log_likelihoods(model, &hidden, &ids, start, pace).await?;
+        let Understood { context, .. } = self.understand(question, pace).await?;
+        let likelihoods = log_likelihoods(self.model().language(), &context, &ids, pace).await?;
 
         let joint: Vec<f64> =
             likelihoods.iter().zip(log_priors).map(|(l, prior)| f64::from(*l) + prior).collect();
@@ -80,11 +78,11 @@ impl Session {
             ));
         }
         let ids = candidates.iter().enumerate().map(|(i, text)| {
-            let encoded = self.tokenizers.encode_any(text)?;
+            let encoded = self.tokenizers().encode_any(text)?;
             if text.trim().is_empty() {
                 return Err(invalid("candidates", format!("number {} has no text", i + 1)));
             }
-            Ok(encoded.t5.0)
+            Ok(encoded.language.0)
         });
         ids.collect()
     }

@@ -13,27 +13,30 @@ use burn::cubecl::dry_run::DryRun;
 use burn::tensor::{Device, Tensor};
 
 use super::AskOptions;
-use crate::checkpoint::store::WeightStore;
-use crate::config::{GenerationConfig, ModelConfig};
+use crate::config::GenerationConfig;
 use crate::error::Result;
 use crate::generation::Generator;
-use crate::models::InstructBlip;
-use crate::models::vit::VisionModel;
+use crate::image::PixelValues;
+use crate::models::{ModelConfig, VisionLanguageModel, VisionTower, unheard};
 use crate::pace::Pace;
+use crate::weights::Blank;
 
 /// Tokens of a question: kernels for few rows and for many are different ones.
 const QUESTION: usize = 12;
+/// Layers in each tower: the first one's formats may differ from the others', and the Q-Former's
+/// last one skips the text.
+const LAYERS: usize = 2;
 
 /// Compiles what a picture needs.
 ///
 /// # Errors
 /// The GPU refuses something: the model itself would fare no better.
 pub async fn rehearse_picture(config: &ModelConfig, device: &Device, pace: &Pace) -> Result<()> {
-    let config = two_layers(config);
+    let config = config.with_layers(LAYERS);
     dry(device, async {
-        let mut blank = WeightStore::blank(device, config.quantization_config.clone());
-        let model = VisionModel::load(&mut blank, &config.vision_config)?;
-        let pixel_values = vec![0.0; 3 * config.vision_config.image_size.pow(2)];
+        let blank = Blank::new(device, config.quantization_config.clone());
+        let model = VisionTower::load(&blank.weights(), &config.vision_config)?;
+        let pixel_values = PixelValues::blank(config.vision_config.image_size());
         model.forward(&pixel_values, device, pace).await?;
         Ok(())
     })
@@ -50,20 +53,20 @@ pub async fn rehearse_question(
     device: &Device,
     pace: &Pace,
 ) -> Result<()> {
-    let config = two_layers(config);
+    let config = config.with_layers(LAYERS);
     let options = AskOptions { max_new_tokens: Some(2), ..AskOptions::default() };
     let options = options.complete(generation, &config.text_config)?;
     dry(device, async {
-        let mut blank = WeightStore::blank(device, config.quantization_config.clone());
-        let model = InstructBlip::load(&mut blank, &config)?;
+        let blank = Blank::new(device, config.quantization_config.clone());
+        let model = VisionLanguageModel::load(&blank.weights(), &config)?;
         let vision = &config.vision_config;
-        let vision = Tensor::empty([1, vision.num_tokens(), vision.hidden_size], device);
+        let vision = Tensor::empty([1, vision.grid().tokens(), vision.width()], device);
         let picture = model.features(vision, pace).await?;
-        let queries = model.query(&picture, &[0; QUESTION], pace).await?;
-        let hidden = model.encode(&model.project(&queries), &[0; QUESTION], pace).await?;
-        let (model, decode) = (model.language_model(), &|_: &[u32]| Ok(String::new()));
+        let queries = model.look(&[&picture], &[0; QUESTION], pace, &mut unheard).await?;
+        let context = model.read(&queries, &[0; QUESTION], pace, &mut unheard).await?;
+        let (model, decode) = (model.language(), &|_: &[u32]| Ok(String::new()));
         let generator = Generator { model, options: &options, decode, pace };
-        generator.run(&hidden, &mut |_| Ok(ControlFlow::Continue(()))).await?;
+        generator.run(&context, &mut |_| Ok(ControlFlow::Continue(()))).await?;
         Ok(())
     })
     .await
@@ -79,19 +82,4 @@ async fn dry(device: &Device, run: impl Future<Output = Result<()>>) -> Result<(
     .await?;
     device.memory_cleanup();
     Ok(())
-}
-
-/// The same model with two layers in each tower: the first one's formats may differ from the
-/// others', and the Q-Former's last one skips the text.
-fn two_layers(config: &ModelConfig) -> ModelConfig {
-    let mut config = config.clone();
-    for layers in [
-        &mut config.vision_config.num_hidden_layers,
-        &mut config.qformer_config.num_hidden_layers,
-        &mut config.text_config.num_layers,
-        &mut config.text_config.num_decoder_layers,
-    ] {
-        *layers = (*layers).min(2);
-    }
-    config
 }

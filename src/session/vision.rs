@@ -1,42 +1,36 @@
 //! What a session is before its language model has arrived: it can look at pictures.
 
+use std::sync::Arc;
+
 use burn::tensor::Device;
 
-use super::pictures::{Seen, see};
-use super::{Blueprint, PictureInfo, Session};
-use crate::checkpoint::store::WeightStore;
+use super::features::FeatureCache;
+use super::pictures::{Digest, Seen, VisionWork, see};
+use super::{Blueprint, Loaded, PictureInfo, Session};
 use crate::error::Result;
-use crate::models::InstructBlip;
-use crate::models::vit::VisionModel;
+use crate::models::{VisionLanguageModel, VisionTower};
 use crate::pace::Pace;
+use crate::weights::WeightStore;
 
 /// The vision tower and the pictures it has seen. [`VisionSession::complete`] makes a [`Session`]
 /// of it that knows them.
 #[derive(Debug)]
 pub struct VisionSession {
     blueprint: Blueprint,
-    model: VisionModel,
+    model: VisionTower,
     device: Device,
     pictures: Vec<Seen>,
     /// See [`Session`].
     unreported: Option<VisionWork>,
 }
 
-/// What the vision tower did for the current pictures.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct VisionWork {
-    pub(super) milliseconds: f64,
-    /// Kernels.
-    pub(super) dispatches: u64,
-}
-
 impl VisionSession {
     /// Takes the vision tower's tensors, which must be in the store; others may be missing yet.
     ///
     /// # Errors
-    /// One of them is missing or misshapen.
-    pub fn new(blueprint: Blueprint, weights: &mut WeightStore) -> Result<Self> {
-        let model = VisionModel::load(weights, &blueprint.config.vision_config)?;
+    /// One of them is missing.
+    pub fn new(blueprint: Blueprint, weights: &WeightStore) -> Result<Self> {
+        let model = VisionTower::load(&weights.weights(), &blueprint.config.vision_config)?;
         let device = weights.device().clone();
         Ok(Self { blueprint, model, device, pictures: Vec::new(), unreported: None })
     }
@@ -51,8 +45,9 @@ impl VisionSession {
         pace: &Pace,
     ) -> Result<Vec<PictureInfo>> {
         let preprocessor = &self.blueprint.preprocessor;
-        let known: Vec<&Seen> = self.pictures.iter().collect();
-        let looked = see(&self.model, preprocessor, &self.device, files, &known, pace).await?;
+        let known =
+            |digest: &Digest| self.pictures.iter().find(|seen| seen.digest == *digest).cloned();
+        let looked = see(&self.model, preprocessor, &self.device, files, known, pace).await?;
         self.unreported = looked.work.or(self.unreported);
         self.pictures = looked.seen;
         Ok(looked.infos)
@@ -61,28 +56,22 @@ impl VisionSession {
     /// The whole session, once the rest of the weights is there.
     ///
     /// # Errors
-    /// A tensor is missing or misshapen, or the GPU failed.
-    pub async fn complete(mut self, weights: &mut WeightStore, pace: &Pace) -> Result<Session> {
+    /// A tensor is missing, or the GPU failed.
+    pub async fn complete(mut self, weights: &WeightStore, pace: &Pace) -> Result<Session> {
         let (seen, unreported) = (std::mem::take(&mut self.pictures), self.unreported.take());
         let mut session = self.join(weights)?;
         session.pictures = session.remember(seen, pace).await?;
-        session.unreported = unreported;
+        session.unreported.set(unreported);
         Ok(session)
     }
 
     /// The session without the pictures.
-    pub(super) fn join(self, weights: &mut WeightStore) -> Result<Session> {
+    pub(super) fn join(self, weights: &WeightStore) -> Result<Session> {
         let Blueprint { config, preprocessor, generation, tokenizers } = self.blueprint;
-        let model = InstructBlip::with_vision(self.model, weights, &config)?;
-        Ok(Session {
-            config,
-            preprocessor,
-            generation,
-            tokenizers,
-            model,
-            device: self.device,
-            pictures: Vec::new(),
-            unreported: None,
-        })
+        let model = VisionLanguageModel::with_vision(self.model, &weights.weights(), &config)?;
+        let (device, features) = (self.device, FeatureCache::default());
+        let loaded =
+            Loaded { config, preprocessor, generation, tokenizers, model, device, features };
+        Ok(Session::over(Arc::new(loaded)))
     }
 }

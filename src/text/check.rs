@@ -3,7 +3,7 @@
 //! In: the file's bytes and the rows of the model's embedding. Out: nothing, or the reason to
 //! refuse it. The crate panics, or recurses without bound, on files that are well-formed
 //! JSON but lie: a character map that points outside itself, a template that asks for a second
-//! sequence, a vocabulary piece of a million bytes. Only the parts that T5 and BERT tokenizers
+//! sequence, a vocabulary piece of a million bytes. Only the parts that the models' tokenizers
 //! are made of are let through, each within bounds, and so that together they cannot make a
 //! text much longer ([`growth`]). The crate builds every value of the file, so all are
 //! counted here, those that it does not know too.
@@ -29,7 +29,7 @@ const MAX_ADDED_BYTES: f64 = (1 << 21) as f64;
 const MAX_TEMPLATE: usize = 16;
 /// Most bytes that normalizers and pre-tokenizers may make of one. See [`growth`].
 const MAX_GROWTH: f64 = 100.0;
-/// Most bytes that decoders may make of one: BERT's make two, T5's one.
+/// Most bytes that decoders may make of one: WordPiece makes two, Metaspace one.
 const MAX_DECODER_GROWTH: f64 = 4.0;
 /// Longest word of a WordPiece model, in characters: the time it takes grows with the cube.
 const MAX_WORD: u64 = 200;
@@ -69,7 +69,7 @@ pub(super) fn check(json: &[u8], vocab_size: usize) -> Check {
     let model = &file.model;
     if !matches!(model.kind.as_str(), "Unigram" | "WordPiece") {
         return Err(format!(
-            "the model type {:?} is not supported; Unigram (T5) and WordPiece (BERT) are",
+            "the model type {:?} is not supported; Unigram and WordPiece are",
             model.kind
         ));
     }

@@ -1,6 +1,6 @@
 //! The text of an answer while its ids arrive.
 //!
-//! In: one T5 id at a time. Out: the text that became settled with it, perhaps nothing. The
+//! In: one id at a time. Out: the text that became settled with it, perhaps nothing. The
 //! pieces together are what [`Tokenizers::decode`] says of all ids at once.
 
 use super::Tokenizers;

@@ -1,14 +1,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use super::*;
+use crate::models::{BridgeConfig, LanguageConfig};
 use serde_json::{Value, json};
 
-const T5_WORDS: [&str; 12] =
+const WORDS: [&str; 12] =
     ["<pad>", "</s>", "<unk>", "▁", "▁what", "▁is", "▁this", "t", "h", "a", "?", "▁red"];
 const BERT_WORDS: [&str; 11] =
     ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "what", "is", "this", "?", "red", "##s", "a"];
 
-fn t5_json() -> Value {
-    let special = |id: usize| json!({"id": id, "content": T5_WORDS[id], "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true});
+fn language_json() -> Value {
+    let special = |id: usize| json!({"id": id, "content": WORDS[id], "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true});
     let metaspace =
         json!({"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": true});
     json!({
@@ -22,7 +23,7 @@ fn t5_json() -> Value {
             "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 0}}],
             "special_tokens": {"</s>": {"id": "</s>", "ids": [1], "tokens": ["</s>"]}}},
         "model": {"type": "Unigram", "unk_id": 2, "byte_fallback": false,
-            "vocab": T5_WORDS.iter().enumerate().map(|(i, w)| json!([w, -(i as f64)])).collect::<Vec<_>>()}
+            "vocab": WORDS.iter().enumerate().map(|(i, w)| json!([w, -(i as f64)])).collect::<Vec<_>>()}
     })
 }
 
@@ -52,21 +53,21 @@ fn config(positions: usize) -> ModelConfig {
     ModelConfig::parse(json.to_string().as_bytes()).unwrap()
 }
 
-fn build(t5: &Value, bert: &Value, config: &ModelConfig) -> Result<Tokenizers> {
-    Tokenizers::new(t5.to_string().as_bytes(), Some(bert.to_string().as_bytes()), config)
+fn build(language: &Value, bert: &Value, config: &ModelConfig) -> Result<Tokenizers> {
+    Tokenizers::new(language.to_string().as_bytes(), Some(bert.to_string().as_bytes()), config)
 }
 
 fn sample() -> Tokenizers {
-    build(&t5_json(), &bert_json(), &config(512)).unwrap()
+    build(&language_json(), &bert_json(), &config(512)).unwrap()
 }
 
 #[test]
 fn special_tokens_go_where_each_model_wants_them() {
     // The file's own truncation and padding are not ours.
     let e = sample().encode("What is this?").unwrap();
-    assert_eq!(e.qformer, BertIds(vec![2, 4, 5, 6, 7, 3]));
+    assert_eq!(e.qformer, QFormerIds(vec![2, 4, 5, 6, 7, 3]));
     let e = sample().encode("what is  this?").unwrap();
-    assert_eq!(e.t5, T5Ids(vec![4, 5, 6, 10, 1]));
+    assert_eq!(e.language, LanguageIds(vec![4, 5, 6, 10, 1]));
     assert!(!e.truncated);
 }
 
@@ -76,18 +77,18 @@ fn nothing_to_read_is_an_empty_question() {
     for empty in ["", " ", "\n\t ", "\u{3000}"] {
         assert_eq!(tokenizers.encode(empty).unwrap_err().code(), "question-empty");
     }
-    assert_eq!(tokenizers.encode_any("").unwrap().t5.0, [1]);
+    assert_eq!(tokenizers.encode_any("").unwrap().language.0, [1]);
     assert_eq!(tokenizers.encode_any("").unwrap().qformer.0, [2, 3]);
 }
 
 #[test]
 fn long_prompts_lose_their_beginning() {
-    let tokenizers = build(&t5_json(), &bert_json(), &config(9)).unwrap();
+    let tokenizers = build(&language_json(), &bert_json(), &config(9)).unwrap();
     let prompt = format!("{}this is red", "what ".repeat(600));
     let e = tokenizers.encode(&prompt).unwrap();
     assert!(e.truncated);
-    assert_eq!(e.t5.0.len(), MAX_T5_TOKENS);
-    assert_eq!((e.t5.0[0], &e.t5.0[507..]), (4, &[4, 6, 5, 11, 1][..]));
+    assert_eq!(e.language.0.len(), 512);
+    assert_eq!((e.language.0[0], &e.language.0[507..]), (4, &[4, 6, 5, 11, 1][..]));
     assert_eq!(e.qformer.0, [2, 4, 4, 4, 4, 6, 5, 8, 3]);
 
     // Exactly as long as there is room for is not truncated; one more is, in that model alone.
@@ -105,7 +106,7 @@ fn a_prompt_of_megabytes_is_cut_before_it_is_read() {
     let e = tokenizers.encode(&words).unwrap();
     let short = tokenizers.encode(&words[words.len() - 13_000..]).unwrap();
     assert!(e.truncated);
-    assert_eq!((e.t5, e.qformer), (short.t5, short.qformer));
+    assert_eq!((e.language, e.qformer), (short.language, short.qformer));
     // No space to cut at, and characters of several bytes.
     assert!(tokenizers.encode(&"東".repeat(MAX_PROMPT_BYTES)).unwrap().truncated);
     assert!(end_of(&format!("{} ", "é".repeat(MAX_PROMPT_BYTES))).len() <= MAX_PROMPT_BYTES);
@@ -136,7 +137,7 @@ fn streamed_pieces_are_the_whole_text() {
 
 #[test]
 fn half_a_character_waits_for_its_other_half() {
-    let mut json = t5_json();
+    let mut json = language_json();
     json["decoder"] = json!({"type": "Sequence", "decoders": [{"type": "ByteFallback"}, {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always"}]});
     let words = json["model"]["vocab"].as_array_mut().unwrap();
     (words[7], words[8]) = (json!(["<0xC3>", -7.0]), json!(["<0xA9>", -8.0]));
@@ -152,35 +153,41 @@ fn half_a_character_waits_for_its_other_half() {
 #[test]
 fn files_that_do_not_fit_are_refused() {
     let ok = config(512);
-    let refused = |t5: &Value, bert: &Value, config: &ModelConfig| match build(t5, bert, config) {
+    let refused = |language: &Value, bert: &Value, config: &ModelConfig| match build(
+        language, bert, config,
+    ) {
         Err(Error::TokenizerInvalid { file, reason }) => format!("{file}: {reason}"),
         other => panic!("{other:?}"),
     };
     // Ids beyond the embedding, in the vocabulary and among the added tokens.
     let mut small = ok.clone();
-    small.text_config.vocab_size = 11;
-    assert!(refused(&t5_json(), &bert_json(), &small).contains("rows"));
+    let LanguageConfig::T5(text) = &mut small.text_config;
+    text.vocab_size = 11;
+    assert!(refused(&language_json(), &bert_json(), &small).contains("rows"));
     small = ok.clone();
-    small.qformer_config.vocab_size = 10;
+    let BridgeConfig::QFormer(bridge) = &mut small.bridge_config;
+    bridge.vocab_size = 10;
     assert!(
-        refused(&t5_json(), &bert_json(), &small).starts_with("qformer_tokenizer/tokenizer.json")
+        refused(&language_json(), &bert_json(), &small)
+            .starts_with("qformer_tokenizer/tokenizer.json")
     );
     let mut beyond = bert_json();
     beyond["model"]["vocab"]["what"] = json!(u32::MAX);
-    refused(&t5_json(), &beyond, &ok);
-    let mut beyond = t5_json();
+    refused(&language_json(), &beyond, &ok);
+    let mut beyond = language_json();
     beyond["added_tokens"][0]["id"] = json!(u32::MAX);
     refused(&beyond, &bert_json(), &ok);
-    let mut beyond = t5_json();
+    let mut beyond = language_json();
     beyond["post_processor"]["special_tokens"]["</s>"]["ids"] = json!([12]);
     assert!(refused(&beyond, &bert_json(), &ok).contains("id 12"));
     // The wrong end, no room, no Q-Former tokenizer, the two exchanged.
     let mut other_end = ok.clone();
-    other_end.text_config.eos_token_id = 2;
-    assert!(refused(&t5_json(), &bert_json(), &other_end).contains("end-of-sequence"));
-    assert!(refused(&t5_json(), &bert_json(), &config(2)).contains("no room"));
-    assert!(Tokenizers::new(t5_json().to_string().as_bytes(), None, &ok).is_err());
-    refused(&bert_json(), &t5_json(), &ok);
+    let LanguageConfig::T5(text) = &mut other_end.text_config;
+    text.eos_token_id = 2;
+    assert!(refused(&language_json(), &bert_json(), &other_end).contains("end-of-sequence"));
+    assert!(refused(&language_json(), &bert_json(), &config(2)).contains("no room"));
+    assert!(Tokenizers::new(language_json().to_string().as_bytes(), None, &ok).is_err());
+    refused(&bert_json(), &language_json(), &ok);
 }
 
 #[test]
@@ -238,7 +245,7 @@ fn lies_that_would_panic_deeper_down_are_refused() {
         ("/truncation", json!(1)),
     ];
     for (path, value) in cases {
-        let mut file = t5_json();
+        let mut file = language_json();
         *file.pointer_mut(path).unwrap() = value.clone();
         let error = build(&file, &bert_json(), &config(512))
             .err()
@@ -253,9 +260,9 @@ fn lies_that_would_panic_deeper_down_are_refused() {
     }
 }
 
-/// A file of the form of [`t5_json`] whose `path` is `value`, refused; the reason.
+/// A file of the form of [`language_json`] whose `path` is `value`, refused; the reason.
 fn refusal(path: &str, value: Value) -> String {
-    let mut file = t5_json();
+    let mut file = language_json();
     *file.pointer_mut(path).unwrap() = value;
     match build(&file, &bert_json(), &config(512)) {
         Err(Error::TokenizerInvalid { reason, .. }) => reason,
@@ -324,7 +331,7 @@ fn values_that_nobody_reads_are_not_built() {
     let pieces = Value::Array(vec![json!(["", 0]); 600_000]);
     assert!(refusal("/model/vocab", pieces).contains("more than 524288 pieces"));
     // A member that comes twice, of which two readers could take different ones.
-    let twice = t5_json().to_string().replacen(
+    let twice = language_json().to_string().replacen(
         "\"type\":\"NFKC\"",
         "\"type\":\"NFKC\",\"type\":\"NFC\"",
         1,
@@ -333,7 +340,7 @@ fn values_that_nobody_reads_are_not_built() {
     let error = Tokenizers::new(twice.as_bytes(), Some(bert.as_bytes()), &config(512)).unwrap_err();
     assert!(error.to_string().contains("twice"), "{error}");
     // Longer than any tokenizer is.
-    let long = t5_json().to_string() + &" ".repeat(16 << 20);
+    let long = language_json().to_string() + &" ".repeat(16 << 20);
     let error = Tokenizers::new(long.as_bytes(), Some(bert.as_bytes()), &config(512)).unwrap_err();
     assert!(error.to_string().contains("16777216"), "{error}");
 }
@@ -366,12 +373,12 @@ fn a_sound_character_map_is_used_and_a_damaged_one_never_panics() {
         text
     };
     let with_map = |map: String| {
-        let mut file = t5_json();
+        let mut file = language_json();
         file["normalizer"] = json!({"type": "Precompiled", "precompiled_charsmap": map});
         build(&file, &bert_json(), &config(512))
     };
     let sound = with_map(encode(&trie, b"a\0")).unwrap();
-    assert_eq!(sound.encode("A").unwrap().t5, sound.encode("a").unwrap().t5);
+    assert_eq!(sound.encode("A").unwrap().language, sound.encode("a").unwrap().language);
 
     for (at, unit) in [
         (0, 600 << 10),
@@ -413,7 +420,7 @@ fn a_sound_character_map_is_used_and_a_damaged_one_never_panics() {
 
 #[test]
 fn damaged_files_never_panic() {
-    let whole = t5_json().to_string().into_bytes();
+    let whole = language_json().to_string().into_bytes();
     let config = config(512);
     let mut state = 0x2545_F491_4F6C_DD1D_u64;
     let mut random = |below: usize| {

@@ -1,11 +1,10 @@
 //! Generated ids, beams' scores and candidates' likelihoods against a golden's.
 
-use burn::tensor::Tensor;
-
 use super::{Golden, Report, StageReport, compare};
 use crate::error::Result;
 use crate::generation::rank::log_likelihoods;
 use crate::generation::{GenerationOptions, Generator, Sequence};
+use crate::models::language::Context;
 use crate::pace::Pace;
 use crate::session::Session;
 
@@ -16,14 +15,13 @@ pub const SCORE_TOLERANCE: f64 = 1e-3;
 const MAX_NEW_TOKENS: usize = 24;
 
 impl Report {
-    /// Decodes from `encoder_last_hidden_state` in every way the golden has an answer for.
+    /// Decodes from a prompt that was read in every way the golden has an answer for.
     pub(super) async fn generation(
         &mut self,
         session: &Session,
         golden: &Golden,
-        hidden: &Tensor<3>,
+        context: &Context,
     ) -> Result<()> {
-        let text = &session.config().text_config;
         let max_new_tokens = match golden.header.metadata.get("max_new_tokens") {
             Some(number) => {
                 number.parse().map_err(|_| golden.error(format!("max_new_tokens is {number:?}")))?
@@ -32,11 +30,7 @@ impl Report {
         };
         let greedy = GenerationOptions {
             min_length: 1,
-            ..GenerationOptions::greedy(
-                max_new_tokens,
-                text.decoder_start_token_id,
-                text.eos_token_id,
-            )
+            ..GenerationOptions::greedy(max_new_tokens, session.config().text_config.ends())
         };
         let penalised = GenerationOptions { repetition_penalty: 1.5, ..greedy.clone() };
         let ngrams = GenerationOptions { no_repeat_ngram_size: 2, min_length: 8, ..greedy.clone() };
@@ -48,14 +42,14 @@ impl Report {
             max_new_tokens: 10,
             ..greedy.clone()
         };
-        self.generate("greedy_ids", None, session, golden, hidden, &greedy).await?;
-        self.generate("greedy_rp15_ids", None, session, golden, hidden, &penalised).await?;
-        self.generate("greedy_ngram2_ids", None, session, golden, hidden, &ngrams).await?;
+        self.generate("greedy_ids", None, session, golden, context, &greedy).await?;
+        self.generate("greedy_rp15_ids", None, session, golden, context, &penalised).await?;
+        self.generate("greedy_ngram2_ids", None, session, golden, context, &ngrams).await?;
         let scores = Some("beam5_scores");
-        self.generate("beam5_all_ids", scores, session, golden, hidden, &beams).await?;
+        self.generate("beam5_all_ids", scores, session, golden, context, &beams).await?;
         let scores = Some("beam5_lpneg1_scores");
-        self.generate("beam5_lpneg1_ids", scores, session, golden, hidden, &short).await?;
-        self.rank(session, golden, hidden).await
+        self.generate("beam5_lpneg1_ids", scores, session, golden, context, &short).await?;
+        self.rank(session, golden, context).await
     }
 
     /// One way of decoding; `ids` are one row for each returned text.
@@ -65,24 +59,25 @@ impl Report {
         scores: Option<&'static str>,
         session: &Session,
         golden: &Golden,
-        hidden: &Tensor<3>,
+        context: &Context,
         options: &GenerationOptions,
     ) -> Result<()> {
         if !golden.has(ids) {
             return Ok(());
         }
         let generator = Generator {
-            model: session.model().language_model(),
+            model: session.model().language(),
             options,
             decode: &|ids| session.tokenizers().decode(ids),
             pace: &Pace::default(),
         };
         let ignore = &mut |_| Ok(std::ops::ControlFlow::Continue(()));
-        let sequences = generator.run(hidden, ignore).await?.sequences;
+        let sequences = generator.run(context, ignore).await?.sequences;
 
-        self.push_sequences(ids, &sequences, golden, options)?;
+        let texts = (context.first(), &options.ends[..]);
+        self.push_sequences(ids, &sequences, golden, texts)?;
         if golden.has("beam5_ids") && ids == "beam5_all_ids" {
-            self.push_sequences("beam5_ids", &sequences[..1], golden, options)?;
+            self.push_sequences("beam5_ids", &sequences[..1], golden, texts)?;
         }
         if let Some(name) = scores {
             let found: Vec<f32> = sequences.iter().filter_map(|s| s.score).collect();
@@ -96,18 +91,18 @@ impl Report {
         name: &'static str,
         sequences: &[Sequence],
         golden: &Golden,
-        options: &GenerationOptions,
+        (first, ends): (u32, &[u32]),
     ) -> Result<()> {
         let expected = golden.ids(name)?;
         let rows = expected.chunks(expected.len().div_ceil(sequences.len()).max(1));
-        let expected = rows.flat_map(|row| unpadded(row, options.end)).copied().collect();
-        let start = [options.start];
+        let expected = rows.flat_map(|row| unpadded(row, ends)).copied().collect();
+        let start = [first];
         let found = sequences.iter().flat_map(|s| start.iter().chain(&s.ids)).copied().collect();
         self.push_ids(name, expected, found);
         Ok(())
     }
 
-    async fn rank(&mut self, session: &Session, golden: &Golden, hidden: &Tensor<3>) -> Result<()> {
+    async fn rank(&mut self, session: &Session, golden: &Golden, context: &Context) -> Result<()> {
         const NAME: &str = "rank_log_likelihoods";
         if !golden.has(NAME) {
             return Ok(());
@@ -116,11 +111,11 @@ impl Report {
         let candidates = candidates.and_then(|json| serde_json::from_str::<Vec<String>>(json).ok());
         let candidates = candidates
             .ok_or_else(|| golden.error("its metadata has no list rank_candidates".into()))?;
-        let ids = candidates.iter().map(|text| Ok(session.tokenizers().encode_any(text)?.t5.0));
+        let ids =
+            candidates.iter().map(|text| Ok(session.tokenizers().encode_any(text)?.language.0));
         let ids = ids.collect::<Result<Vec<_>>>()?;
-        let start = session.config().text_config.decoder_start_token_id;
-        let model = session.model().language_model();
-        let found = log_likelihoods(model, hidden, &ids, start, &Pace::default()).await?;
+        let model = session.model().language();
+        let found = log_likelihoods(model, context, &ids, &Pace::default()).await?;
         self.push_scores(NAME, &found, golden)
     }
 
@@ -134,7 +129,7 @@ impl Report {
 }
 
 /// A row up to its end token; several rows are padded to the length of the longest.
-fn unpadded(row: &[u32], end: u32) -> &[u32] {
-    let end = row.iter().skip(1).position(|id| *id == end);
+fn unpadded<'a>(row: &'a [u32], ends: &[u32]) -> &'a [u32] {
+    let end = row.iter().skip(1).position(|id| ends.contains(id));
     end.map_or(row, |end| &row[..end + 2])
 }

@@ -19,7 +19,7 @@ extern "C" {
     #[wasm_bindgen(method, getter)]
     pub fn signal(this: &LoadOptions) -> Option<web_sys::AbortSignal>;
     #[wasm_bindgen(method, getter)]
-    pub fn store(this: &LoadOptions) -> Option<super::store::JsStore>;
+    pub fn store(this: &LoadOptions) -> Option<JsValue>;
     #[wasm_bindgen(method, getter, js_name = stallTimeout)]
     pub fn stall_timeout(this: &LoadOptions) -> Option<f64>;
 

@@ -19,14 +19,14 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use web_sys::AbortSignal;
 
-use crate::checkpoint::store::WeightStore;
-use crate::checkpoint::{Dtype, Header, ShardInfo};
-use crate::config::{GenerationConfig, ModelConfig};
+use crate::checkpoint::{Header, ShardInfo};
+use crate::config::GenerationConfig;
 use crate::error::{Error, Result};
 use crate::fit::{Needs, check_claim};
+use crate::models::{ModelConfig, VisionLanguageModel};
 use crate::pace::Pace;
-use crate::quant::GROUP;
 use crate::session::{Blueprint, Session, VisionSession, rehearse_picture, rehearse_question};
+use crate::weights::WeightStore;
 
 use super::cancel::Cancel;
 use super::fetch::{self, Body, Fetcher};
@@ -104,8 +104,11 @@ pub async fn load(request: Request, stage: Rc<Slot<Stage>>) -> Result<Info> {
     let store = Store::new(request.store);
     let small = small_files(&base, &store, &mut how).await?;
     let (blueprint, index) = manifest::parse(&base, &small)?;
-    let shards = shards_of(&index)?;
-    check_claim(&blueprint.config, &index)?;
+    let description = VisionLanguageModel::describe(&blueprint.config, &device)?;
+    let shards = shards_of(&index, &description)?;
+    check_claim(&description, &index)?;
+    description.check_index(&index)?;
+    let parameters = description.parameters();
     let needs = Needs::of(&blueprint.config, &index);
     if let Some(limits) = gpu::buffer_limits() {
         needs.check(limits)?;
@@ -130,8 +133,7 @@ pub async fn load(request: Request, stage: Rc<Slot<Stage>>) -> Result<Info> {
         store: &store,
         staging: Rc::default(),
         sink: RefCell::new(Sink {
-            weights: WeightStore::new(&device),
-            parameters: 0,
+            weights: WeightStore::new(description, &device),
             vision: Some(blueprint),
             missing: shards.iter().filter(|shard| shard.vision).count(),
         }),
@@ -157,14 +159,14 @@ pub async fn load(request: Request, stage: Rc<Slot<Stage>>) -> Result<Info> {
         Stage::Vision(vision) => *vision,
         _ => sink.vision()?, // the index names no shard of it
     };
-    let session = whole(vision, &mut sink.weights, &pace).await;
+    let session = whole(vision, &sink.weights, &pace).await;
     *stage = Stage::Whole(Box::new(session.map_err(|error| in_words(&needs, error))?));
     cancel.check()?;
     meter.enter(Phase::Ready);
     Ok(Info {
         name: record.name,
         format: record.format,
-        parameters: sink.parameters as f64,
+        parameters: parameters as f64,
         bytes: needs.weights as f64,
     })
 }
@@ -173,11 +175,7 @@ pub async fn load(request: Request, stage: Rc<Slot<Stage>>) -> Result<Info> {
 /// stack, of which wasm has little.
 type Task<'a, T = ()> = Pin<Box<dyn Future<Output = Result<T>> + 'a>>;
 
-fn whole<'a>(
-    vision: VisionSession,
-    weights: &'a mut WeightStore,
-    pace: &'a Pace,
-) -> Task<'a, Session> {
+fn whole<'a>(vision: VisionSession, weights: &'a WeightStore, pace: &'a Pace) -> Task<'a, Session> {
     Box::pin(gpu::guarded_steps(vision.complete(weights, pace)))
 }
 
@@ -331,7 +329,6 @@ async fn verify(bytes: &Uint8Array, info: &ShardInfo) -> Result<(), String> {
 /// Where shards end: the store on the GPU.
 struct Sink {
     weights: WeightStore,
-    parameters: u64,
     /// Shards that the vision tower waits for.
     missing: usize,
     /// What it is made with.
@@ -347,12 +344,6 @@ impl Sink {
         for tensor in header.real_tensors() {
             let bytes = data.get(tensor.range.clone()).unwrap_or_default();
             self.weights.insert(&tensor.name, tensor.dtype, &tensor.shape, bytes)?;
-            let count = tensor.shape.iter().product::<usize>() as u64;
-            self.parameters += match tensor.dtype {
-                Dtype::U32 => 0, // a packed matrix is counted by its scales
-                Dtype::F16 if tensor.name.ends_with(".scales") => count * GROUP as u64,
-                _ => count,
-            };
         }
         self.missing -= usize::from(shard.vision);
         Ok(())
@@ -362,6 +353,6 @@ impl Sink {
         let blueprint = self.vision.take();
         let blueprint =
             blueprint.ok_or_else(|| Error::Internal { reason: "a second vision tower".into() })?;
-        VisionSession::new(blueprint, &mut self.weights)
+        VisionSession::new(blueprint, &self.weights)
     }
 }

@@ -5,11 +5,11 @@ use std::cell::RefCell;
 use std::collections::HashSet;
 
 use crate::checkpoint::index::INDEX_FILE as INDEX;
-use crate::checkpoint::names::Part;
 use crate::checkpoint::{Index, ShardInfo};
-use crate::config::ModelConfig;
 use crate::error::{Error, Result};
+use crate::models::ModelConfig;
 use crate::session::{Blueprint, ModelFiles};
+use crate::weights::{Description, Part};
 
 use super::fetch::{self, Fetcher};
 use super::store::{Blob, Record, Store};
@@ -99,7 +99,7 @@ pub fn parse(base: &str, small: &[Option<Vec<u8>>]) -> Result<(Blueprint, Index)
         config: required("config.json"),
         preprocessor: required("preprocessor_config.json"),
         generation: file("generation_config.json"),
-        t5_tokenizer: required("tokenizer.json"),
+        tokenizer: required("tokenizer.json"),
         qformer_tokenizer: file("qformer_tokenizer/tokenizer.json"),
     })?;
     Ok((blueprint, index))
@@ -145,11 +145,11 @@ pub struct Shard {
 ///
 /// # Errors
 /// There are none, or one is empty or too long.
-pub fn shards_of(index: &Index) -> Result<Vec<Shard>> {
+pub fn shards_of(index: &Index, description: &Description) -> Result<Vec<Shard>> {
     let invalid = |reason: String| Error::IndexInvalid { file: INDEX.into(), reason };
     let names = index.weight_map.iter();
     let vision: HashSet<&String> = names
-        .filter(|(tensor, _)| Part::of(tensor) == Part::Vision)
+        .filter(|(tensor, _)| description.part(tensor) == Part::Vision)
         .map(|(_, file)| file)
         .collect();
     let shards = index.shards.iter();

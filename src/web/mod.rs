@@ -1,4 +1,4 @@
-//! The JavaScript surface: a class `Model` whose methods return promises.
+//! The JavaScript surface: classes `Model` and `Conversation`, whose methods return promises.
 //!
 //! Everything runs in the worker that instantiated the module. Every rejection is an `Error` with
 //! `name` `"InstructBlipError"`, the `code` of [`Error::code`] and its sentence. Calls wait for each
@@ -61,7 +61,7 @@ impl Model {
             signal: options.as_ref().and_then(js::LoadOptions::signal),
             on_progress: options.as_ref().and_then(js::LoadOptions::on_progress),
             on_vision: options.as_ref().and_then(js::LoadOptions::on_vision),
-            store: options.as_ref().and_then(js::LoadOptions::store),
+            store: options.as_ref().and_then(js::LoadOptions::store).map(JsValue::unchecked_into),
             stall_timeout_ms: options.as_ref().and_then(js::LoadOptions::stall_timeout),
         };
         let stage = Rc::<Slot<Stage>>::default();
@@ -85,36 +85,98 @@ impl Model {
         gpu::lost_promise()
     }
 
-    /// Decodes a picture file and computes its features: `Promise<PictureInfo>`.
-    #[wasm_bindgen(js_name = setPicture, unchecked_return_type = "Promise<{ width: number, height: number, preprocessMs: number, visionMs: number }>")]
-    pub fn set_picture(&self, bytes: Vec<u8>, signal: Option<AbortSignal>) -> Promise {
-        self.call(async move |stage| {
-            let infos = set_pictures(stage, &[bytes], signal).await?;
-            js::to_value(&infos.first())
-        })
+    /// The conversation that is there from the start, whose pictures may come before the whole
+    /// model has.
+    #[wasm_bindgen(getter)]
+    #[must_use]
+    pub fn main(&self) -> Conversation {
+        Conversation { stage: Rc::clone(&self.stage), own: None }
     }
 
-    /// As `setPicture` for several pictures, which questions are then about together.
-    #[wasm_bindgen(js_name = setPictures)]
-    pub fn set_pictures(&self, files: Vec<Uint8Array>, signal: Option<AbortSignal>) -> Promise {
-        self.call(async move |stage| {
-            let files: Vec<Vec<u8>> = files.iter().map(Uint8Array::to_vec).collect();
-            js::to_value(&set_pictures(stage, &files, signal).await?)
-        })
+    /// A new conversation, without pictures.
+    #[must_use]
+    pub fn conversation(&self) -> Conversation {
+        Conversation { stage: Rc::clone(&self.stage), own: Some(Rc::default()) }
     }
 
     /// The text that a prompt becomes: `Promise<{ text, droppedTurns }>`.
     pub fn prompt(&self, prompt: js::Prompt) -> Promise {
-        self.call(async move |stage| {
+        in_turn(&self.stage, async move |stage| {
             let prompt: Prompt = from_value("prompt", prompt.into())?;
             js::to_value(&whole(stage)?.prompt(&prompt)?)
         })
     }
 
+    /// Compares every stage with a golden file of the reference: `Promise<Report>`.
+    /// `options`: `{ tolerance, fromVision, onlyVision }`.
+    pub fn verify(&self, golden: Vec<u8>, name: Option<String>, options: JsValue) -> Promise {
+        in_turn(&self.stage, async move |stage| {
+            let session = whole(stage)?;
+            let golden = Golden::parse(name.as_deref().unwrap_or("golden"), golden)?;
+            let options = match options.is_undefined() {
+                true => VerifyOptions::default(),
+                false => from_value("options", options)?,
+            };
+            let report = verify(session, &golden, &options).await?;
+            js::to_value(&report)
+        })
+    }
+
+    /// Times the model, called `name`, on this GPU: `Promise<BenchReport>`. `machine` says where
+    /// that is; what is being measured is told to `on_stage`.
+    pub fn bench(
+        &self,
+        name: String,
+        options: JsValue,
+        machine: JsValue,
+        on_stage: Option<Function>,
+    ) -> Promise {
+        in_turn(&self.stage, async move |stage| {
+            let session = whole(stage)?;
+            let options: BenchOptions = from_value("options", options)?;
+            let machine: Machine = from_value("machine", machine)?;
+            let progress = |what: &str| {
+                if let Some(listener) = &on_stage {
+                    // What the listener throws is the caller's affair.
+                    let _ = listener.call1(&JsValue::NULL, &what.into());
+                }
+            };
+            js::to_value(&bench(session, &name, machine, options, &progress).await?)
+        })
+    }
+}
+
+/// Pictures, and questions about them. Conversations with one model see nothing of each other.
+#[wasm_bindgen]
+#[derive(Debug)]
+pub struct Conversation {
+    stage: Rc<Slot<Stage>>,
+    /// Its own pictures; the model's first conversation has those of the stage.
+    own: Option<Rc<Slot<Option<Session>>>>,
+}
+
+#[wasm_bindgen]
+impl Conversation {
+    /// Decodes picture files and computes their features: `Promise<PictureInfo[]>`. Questions are
+    /// then about all of them together.
+    #[wasm_bindgen(js_name = setPictures)]
+    pub fn set_pictures(&self, files: Vec<Uint8Array>, signal: Option<AbortSignal>) -> Promise {
+        let files = move || files.iter().map(Uint8Array::to_vec).collect::<Vec<_>>();
+        if self.own.is_some() {
+            return self.call(async move |session| {
+                let pace = pace(signal);
+                pace.check()?;
+                js::to_value(&session.set_pictures(&files(), &pace).await?)
+            });
+        }
+        in_turn(&self.stage, async move |stage| {
+            js::to_value(&set_pictures(stage, &files(), signal).await?)
+        })
+    }
+
     /// Answers a question about the current picture: `Promise<Answer>`.
     pub fn ask(&self, question: String, options: Option<js::AskOptions>) -> Promise {
-        self.call(async move |stage| {
-            let session = whole(stage)?;
+        self.call(async move |session| {
             let signal = options.as_ref().and_then(js::AskOptions::ask_signal);
             let on_token = options.as_ref().and_then(js::AskOptions::on_token);
             let ask: AskOptions = match options {
@@ -146,8 +208,7 @@ impl Model {
         candidates: Vec<String>,
         options: Option<js::RankOptions>,
     ) -> Promise {
-        self.call(async move |stage| {
-            let session = whole(stage)?;
+        self.call(async move |session| {
             let pace = pace(options.as_ref().and_then(js::RankOptions::rank_signal));
             pace.check()?;
             let rank: RankOptions = match options {
@@ -160,8 +221,7 @@ impl Model {
 
     /// Where the model looks for a question: `Promise<AttentionMaps>`.
     pub fn attention(&self, question: String, options: Option<js::AttentionOptions>) -> Promise {
-        self.call(async move |stage| {
-            let session = whole(stage)?;
+        self.call(async move |session| {
             let pace = pace(options.as_ref().and_then(js::AttentionOptions::attention_signal));
             pace.check()?;
             let against = options.as_ref().and_then(js::AttentionOptions::against);
@@ -169,54 +229,30 @@ impl Model {
         })
     }
 
-    /// Compares every stage with a golden file of the reference: `Promise<Report>`.
-    /// `options`: `{ tolerance, fromVision, onlyVision }`.
-    pub fn verify(&self, golden: Vec<u8>, name: Option<String>, options: JsValue) -> Promise {
-        self.call(async move |stage| {
+    /// Runs `work` with this conversation when its turn has come.
+    fn call(&self, work: impl AsyncFnOnce(&mut Session) -> Result<JsValue> + 'static) -> Promise {
+        let own = self.own.clone();
+        in_turn(&self.stage, async move |stage| {
             let session = whole(stage)?;
-            let golden = Golden::parse(name.as_deref().unwrap_or("golden"), golden)?;
-            let options = match options.is_undefined() {
-                true => VerifyOptions::default(),
-                false => from_value("options", options)?,
-            };
-            let report = verify(session, &golden, &options).await?;
-            js::to_value(&report)
+            let Some(own) = own else { return work(session).await };
+            let mut own = own.take().await;
+            work(own.get_or_insert_with(|| session.conversation())).await
         })
     }
+}
 
-    /// Times the model, called `name`, on this GPU: `Promise<BenchReport>`. `machine` says where
-    /// that is; what is being measured is told to `on_stage`.
-    pub fn bench(
-        &self,
-        name: String,
-        options: JsValue,
-        machine: JsValue,
-        on_stage: Option<Function>,
-    ) -> Promise {
-        self.call(async move |stage| {
-            let session = whole(stage)?;
-            let options: BenchOptions = from_value("options", options)?;
-            let machine: Machine = from_value("machine", machine)?;
-            let progress = |what: &str| {
-                if let Some(listener) = &on_stage {
-                    // What the listener throws is the caller's affair.
-                    let _ = listener.call1(&JsValue::NULL, &what.into());
-                }
-            };
-            js::to_value(&bench(session, &name, machine, options, &progress).await?)
-        })
-    }
-
-    /// Runs `work` when its turn has come. What the GPU refuses meanwhile is an error too, even
-    /// if the work did not notice.
-    fn call(&self, work: impl AsyncFnOnce(&mut Stage) -> Result<JsValue> + 'static) -> Promise {
-        let stage = Rc::clone(&self.stage);
-        settled(async move {
-            let mut stage = stage.take().await;
-            gpu::check()?;
-            gpu::guarded(Box::pin(work(&mut stage))).await
-        })
-    }
+/// Runs `work` when its turn has come. What the GPU refuses meanwhile is an error too, even if
+/// the work did not notice.
+fn in_turn(
+    stage: &Rc<Slot<Stage>>,
+    work: impl AsyncFnOnce(&mut Stage) -> Result<JsValue> + 'static,
+) -> Promise {
+    let stage = Rc::clone(stage);
+    settled(async move {
+        let mut stage = stage.take().await;
+        gpu::check()?;
+        gpu::guarded(Box::pin(work(&mut stage))).await
+    })
 }
 
 async fn set_pictures(

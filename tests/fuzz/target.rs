@@ -4,9 +4,10 @@ use std::path::Path;
 
 use instructblip_web::checkpoint::safetensors::MAX_HEADER;
 use instructblip_web::checkpoint::{Header, Index};
-use instructblip_web::config::{GenerationConfig, ModelConfig, PreprocessorConfig};
+use instructblip_web::config::{GenerationConfig, PreprocessorConfig};
 use instructblip_web::error::Result;
 use instructblip_web::image;
+use instructblip_web::models::ModelConfig;
 use instructblip_web::session::{Blueprint, ModelFiles};
 use instructblip_web::text::Tokenizers;
 
@@ -55,7 +56,7 @@ impl Seeds {
                 config: file("config.json"),
                 preprocessor: file("preprocessor_config.json"),
                 generation: Some(file("generation_config.json")),
-                t5_tokenizer: file("tokenizer.json"),
+                tokenizer: file("tokenizer.json"),
                 qformer_tokenizer: std::fs::read(root.join(qformer)).ok(),
             };
             let config = ModelConfig::parse(&files.config).unwrap();
@@ -89,7 +90,7 @@ impl Seeds {
             "index" => What::Index(changed(&mut random, &self.index)),
             "header" => header(&mut random, &self.headers),
             "tokenizer" => {
-                files.t5_tokenizer = tokenizer(&mut random, &files.t5_tokenizer);
+                files.tokenizer = tokenizer(&mut random, &files.tokenizer);
                 What::Tokenizers(files)
             }
             "qformer" => {
@@ -104,7 +105,7 @@ impl Seeds {
                     match random.below(5) {
                         0 => files.config = changed(&mut random, &files.config),
                         1 => files.preprocessor = changed(&mut random, &files.preprocessor),
-                        2 => files.t5_tokenizer = changed(&mut random, &files.t5_tokenizer),
+                        2 => files.tokenizer = changed(&mut random, &files.tokenizer),
                         3 => files.qformer_tokenizer = model.files.generation.clone(),
                         _ => {
                             let file = files.generation.take().unwrap_or_default();
@@ -201,7 +202,9 @@ impl Input<'_> {
         match &self.what {
             What::Config(file) => ModelConfig::parse(file).map(drop),
             What::Generation(file) => GenerationConfig::parse(file).map(drop),
-            What::Preprocessor(file) => PreprocessorConfig::parse(file)?.check_fits(self.config),
+            What::Preprocessor(file) => {
+                PreprocessorConfig::parse(file)?.check_fits(self.config.vision_config.image_size())
+            }
             What::Index(file) => {
                 let index = Index::parse(file)?;
                 for name in index.files() {
@@ -219,7 +222,7 @@ impl Input<'_> {
             }
             What::Tokenizers(files) => {
                 let qformer = files.qformer_tokenizer.as_deref();
-                use_tokenizers(&Tokenizers::new(&files.t5_tokenizer, qformer, self.config)?)
+                use_tokenizers(&Tokenizers::new(&files.tokenizer, qformer, self.config)?)
             }
             What::Model(files) => use_tokenizers(&Blueprint::parse(files)?.tokenizers),
             What::Picture(bytes) => image::decode(bytes).map(drop),
@@ -239,7 +242,7 @@ impl Input<'_> {
                 ("config.json", &files.config),
                 ("preprocessor_config.json", &files.preprocessor),
                 ("generation_config.json", files.generation.as_deref().unwrap_or_default()),
-                ("tokenizer.json", &files.t5_tokenizer),
+                ("tokenizer.json", &files.tokenizer),
                 ("qformer_tokenizer.json", files.qformer_tokenizer.as_deref().unwrap_or_default()),
             ],
         }

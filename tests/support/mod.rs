@@ -1,10 +1,13 @@
 //! Models on the GPU with a picture before them, as several tests need them.
+#![allow(dead_code, reason = "no test needs all of it")]
 
 use std::path::Path;
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Device;
 use instructblip_web::checkpoint::Folder;
 use instructblip_web::image;
+use instructblip_web::models::language::Context;
+use instructblip_web::models::unheard;
 use instructblip_web::pace::Pace;
 use instructblip_web::session::Session;
 
@@ -38,15 +41,15 @@ pub fn random() -> Session {
     session("tests/fixtures/random/model")
 }
 
-/// The encoder's output for [`QUESTION`] about [`PICTURE`].
-pub fn encoded(session: &Session) -> Tensor<3> {
+/// [`QUESTION`] about [`PICTURE`], read.
+pub fn context(session: &Session) -> Context {
     let rgb = image::decode(&std::fs::read(root().join(PICTURE)).unwrap()).unwrap();
     let pixels = image::preprocess(&rgb, session.preprocessor());
     let (model, pace) = (session.model(), Pace::default());
     let ids = session.tokenizers().encode(QUESTION).unwrap();
     pollster::block_on(async {
-        let picture = model.see(&pixels.data, session.device(), &pace).await.unwrap();
-        let queries = model.query(&picture, &ids.qformer.0, &pace).await.unwrap();
-        model.encode(&model.project(&queries), &ids.t5.0, &pace).await.unwrap()
+        let picture = model.see(&pixels, session.device(), &pace).await.unwrap();
+        let queries = model.look(&[&picture], &ids.qformer.0, &pace, &mut unheard).await.unwrap();
+        model.read(&queries, &ids.language.0, &pace, &mut unheard).await.unwrap()
     })
 }

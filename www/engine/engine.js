@@ -4,6 +4,7 @@
  * Every `Model.load` starts a worker of its own, so that a new model begins with fresh wasm
  * memory and a fresh GPU device, and `free` gives everything back by ending the worker.
  */
+import { Conversation } from "./conversation.js";
 import { InstructBlipError, fromPlain } from "./errors.js";
 import { workerAddress } from "./script_urls.js";
 
@@ -42,6 +43,8 @@ export class Model {
   /** @type {Map<number, Waiting>} */
   #waiting = new Map();
   #nextId = 1;
+  #nextConversation = 0;
+  #main = this.conversation();
   /** @type {Error | undefined} */
   #gone;
   /** @type {(error: InstructBlipError) => void} */
@@ -121,6 +124,23 @@ export class Model {
   }
 
   /**
+   * A conversation of its own: pictures and questions that no other one sees. Features of a
+   * picture that two of them have are computed once.
+   *
+   * @returns {Conversation}
+   */
+  conversation() {
+    return new Conversation((call, signal, onEvent) => this.#request(call, signal, onEvent), this.#nextConversation++, (id) => {
+      if (!this.#gone) this.#worker.postMessage({ endConversation: id });
+    });
+  }
+
+  /** The conversation that `setPicture`, `ask`, `rank` and `attention` of the model belong to. */
+  get main() {
+    return this.#main;
+  }
+
+  /**
    * Gives the model a picture (the bytes of its file) and computes its features; or several
    * pictures, such as frames of a video, which questions are then about together. Waits for the
    * vision tower only, see {@link Model#vision}.
@@ -142,7 +162,7 @@ export class Model {
    * @returns {Promise<any>}
    */
   setPicture(bytes, signal) {
-    return this.#request({ call: "setPicture", bytes }, signal);
+    return /** @type {any} */ (this.#main).setPicture(bytes, signal);
   }
 
   /**
@@ -153,8 +173,7 @@ export class Model {
    * @returns {Promise<import("./protocol.js").Answer>}
    */
   ask(question, options = {}) {
-    const { signal, onToken, ...rest } = options;
-    return this.#request({ call: "ask", question, options: rest }, signal, onToken);
+    return this.#main.ask(question, options);
   }
 
   /**
@@ -165,8 +184,8 @@ export class Model {
    * @param {{ prior?: number[], signal?: AbortSignal }} [options] `prior` holds a probability a candidate
    * @returns {Promise<import("./protocol.js").Ranked[]>}
    */
-  rank(question, candidates, { prior, signal } = {}) {
-    return this.#request({ call: "rank", question, candidates, prior }, signal);
+  rank(question, candidates, options = {}) {
+    return this.#main.rank(question, candidates, options);
   }
 
   /**
@@ -176,8 +195,8 @@ export class Model {
    * @param {{ against?: string | Prompt, signal?: AbortSignal }} [options]
    * @returns {Promise<import("./protocol.js").AttentionMaps>}
    */
-  attention(question, { against, signal } = {}) {
-    return this.#request({ call: "attention", question, against }, signal);
+  attention(question, options = {}) {
+    return this.#main.attention(question, options);
   }
 
   /**

@@ -56,8 +56,8 @@
  * @property {number} steps of the decoder; beam search may go on after the best answer ended
  * @property {number} visionMs
  * @property {number} visionDispatches kernels of the vision tower that ran for it; 0 when cached
- * @property {number} qformerMs
- * @property {number} encoderMs
+ * @property {number} bridgeMs
+ * @property {number} prefillMs
  * @property {number} decoderMs
  * @property {boolean} visionCached whether the picture's features were there already
  * @property {number} dispatchesPerToken kernels that a step of the decoder runs
@@ -156,18 +156,20 @@
  * @property {string} code
  * @property {string} message
  *
- * What the page asks of the worker. `id` names the request in everything that belongs to it.
+ * What the page asks of the worker. `id` names the request in everything that belongs to it;
+ * `conversation` is 0 for the one that is there from the start.
  * @typedef {{ id: number, call: "load", url: string, cache: boolean, stallTimeout: number | undefined }} LoadCall
- * @typedef {{ id: number, call: "setPicture", bytes: Uint8Array | Uint8Array[] }} SetPictureCall
- * @typedef {{ id: number, call: "ask", question: string | Prompt, options: AskOptions }} AskCall
- * @typedef {{ id: number, call: "rank", question: string | Prompt, candidates: string[], prior: number[] | undefined }} RankCall
- * @typedef {{ id: number, call: "attention", question: string | Prompt, against: string | Prompt | undefined }} AttentionCall
+ * @typedef {{ id: number, call: "setPictures", conversation: number, files: Uint8Array[] }} SetPicturesCall
+ * @typedef {{ id: number, call: "ask", conversation: number, question: string | Prompt, options: AskOptions }} AskCall
+ * @typedef {{ id: number, call: "rank", conversation: number, question: string | Prompt, candidates: string[], prior: number[] | undefined }} RankCall
+ * @typedef {{ id: number, call: "attention", conversation: number, question: string | Prompt, against: string | Prompt | undefined }} AttentionCall
  * @typedef {{ id: number, call: "prompt", prompt: Prompt }} PromptCall
  * @typedef {{ id: number, call: "verify", golden: Uint8Array, name: string | undefined, options: VerifyOptions | undefined }} VerifyCall
  * @typedef {{ id: number, call: "bench", options: BenchOptions }} BenchCall
- * @typedef {LoadCall | SetPictureCall | AskCall | RankCall | AttentionCall | PromptCall | VerifyCall | BenchCall} Call
+ * @typedef {LoadCall | SetPicturesCall | AskCall | RankCall | AttentionCall | PromptCall | VerifyCall | BenchCall} Call
  * @typedef {{ cancel: number }} Cancel
- * @typedef {Call | Cancel} ToWorker
+ * @typedef {{ endConversation: number }} EndConversation
+ * @typedef {Call | Cancel | EndConversation} ToWorker
  *
  * What the worker tells the page. `lost` belongs to no request: the engine is gone.
  * @typedef {{ id: number, event: "result", value: any }} ResultEvent
@@ -179,14 +181,18 @@
  * @typedef {{ event: "lost", error: PlainError }} LostEvent
  * @typedef {ResultEvent | ErrorEvent | ProgressEvent | TokenMessage | StageEvent | VisionEvent | LostEvent} FromWorker
  *
- * The class that `wasm-bindgen` exports, as the worker sees it.
- * @typedef {object} WasmModel
- * @property {Promise<ModelInfo>} ready settles when all of it is there
- * @property {(bytes: Uint8Array, signal?: AbortSignal) => Promise<PictureInfo>} setPicture
+ * The classes that `wasm-bindgen` exports, as the worker sees them.
+ * @typedef {object} WasmConversation
  * @property {(files: Uint8Array[], signal?: AbortSignal) => Promise<PictureInfo[]>} setPictures
  * @property {(question: string, options: AskOptions & { signal?: AbortSignal, onToken?: (token: TokenEvent) => void }) => Promise<Omit<Answer, "prompt" | "droppedTurns">>} ask
  * @property {(question: string, candidates: string[], options: { prior?: number[], signal?: AbortSignal }) => Promise<Ranked[]>} rank
  * @property {(question: string, options: { against?: string, signal?: AbortSignal }) => Promise<AttentionMaps>} attention
+ * @property {() => void} free
+ *
+ * @typedef {object} WasmModel
+ * @property {Promise<ModelInfo>} ready settles when all of it is there
+ * @property {WasmConversation} main the conversation that is there from the start
+ * @property {() => WasmConversation} conversation a new one
  * @property {(prompt: Prompt) => Promise<FilledPrompt>} prompt
  * @property {(golden: Uint8Array, name?: string, options?: VerifyOptions) => Promise<any>} verify
  * @property {(name: string, options: BenchOptions, machine: Machine, onStage: (stage: string) => void) => Promise<any>} bench

@@ -18,6 +18,7 @@ if (self.location.protocol !== "blob:") throw new Error("this worker is started 
 /** @typedef {import("./protocol.js").Call} Call */
 /** @typedef {import("./protocol.js").PlainError} PlainError */
 /** @typedef {import("./protocol.js").WasmModel} WasmModel */
+/** @typedef {import("./protocol.js").WasmConversation} WasmConversation */
 
 /** @type {Map<number, AbortController>} */
 const open = new Map();
@@ -29,6 +30,8 @@ const vision = new Promise((resolve) => (resolveVision = resolve));
 let resolveWhole = () => {};
 /** Settles when all of the model is there. @type {Promise<WasmModel>} */
 const whole = new Promise((resolve) => (resolveWhole = resolve));
+/** By their numbers. @type {Map<number, WasmConversation>} */
+const conversations = new Map();
 /** @type {PlainError | undefined} */
 let dead;
 /** @type {Promise<unknown>} */
@@ -128,27 +131,42 @@ async function fill(model, question) {
 }
 
 /**
+ * @param {WasmModel} model
+ * @param {number} id
+ * @returns {WasmConversation}
+ */
+function conversation(model, id) {
+  const known = conversations.get(id) ?? (id === 0 ? model.main : model.conversation());
+  conversations.set(id, known);
+  return known;
+}
+
+/**
  * @param {Call} call
  * @param {AbortSignal} signal
  * @returns {Promise<any>}
  */
 async function perform(call, signal) {
   if (call.call === "load") return load(call, signal);
-  const model = await unlessAborted(call.call === "setPicture" ? vision : whole, signal);
+  const early = call.call === "setPictures" && call.conversation === 0;
+  const model = await unlessAborted(early ? vision : whole, signal);
   switch (call.call) {
-    case "setPicture":
-      return Array.isArray(call.bytes) ? model.setPictures(call.bytes, signal) : model.setPicture(call.bytes, signal);
+    case "setPictures":
+      return conversation(model, call.conversation).setPictures(call.files, signal);
     case "ask": {
       const { text: prompt, droppedTurns } = await fill(model, call.question);
       const onToken = (/** @type {import("./protocol.js").TokenEvent} */ value) => post({ id: call.id, event: "token", value });
-      const answer = await model.ask(prompt, { ...call.options, signal, onToken });
+      const answer = await conversation(model, call.conversation).ask(prompt, { ...call.options, signal, onToken });
       return { ...answer, prompt, droppedTurns };
     }
-    case "rank":
-      return model.rank((await fill(model, call.question)).text, call.candidates, { prior: call.prior, signal });
+    case "rank": {
+      const { text } = await fill(model, call.question);
+      return conversation(model, call.conversation).rank(text, call.candidates, { prior: call.prior, signal });
+    }
     case "attention": {
       const against = call.against === undefined ? undefined : (await fill(model, call.against)).text;
-      return model.attention((await fill(model, call.question)).text, { against, signal });
+      const { text } = await fill(model, call.question);
+      return conversation(model, call.conversation).attention(text, { against, signal });
     }
     case "prompt":
       return model.prompt(call.prompt);
@@ -193,6 +211,14 @@ self.addEventListener("message", (/** @type {MessageEvent<import("./protocol.js"
   const message = event.data;
   if ("cancel" in message) {
     open.get(message.cancel)?.abort();
+    return;
+  }
+  if ("endConversation" in message) {
+    // After what it was still asked.
+    queue = queue.then(() => {
+      conversations.get(message.endConversation)?.free();
+      conversations.delete(message.endConversation);
+    });
     return;
   }
   if (dead) {

@@ -209,13 +209,13 @@ function rankingList(ranked) {
  * @returns {[name: string, value: string][]}
  */
 function detailsOf({ prompt, score, seed, stopReason, statistics }) {
-  const { visionMs, visionCached, qformerMs, encoderMs, decoderMs, steps } = statistics;
+  const { visionMs, visionCached, bridgeMs, prefillMs, decoderMs, steps } = statistics;
   /** @type {[string, string][]} */
   const details = [
     ["Prompt", prompt],
     ["Picture", visionCached ? "cached" : format.duration(visionMs)],
-    ["Q-Former", format.duration(qformerMs)],
-    ["Encoder", format.duration(encoderMs)],
+    ["Q-Former", format.duration(bridgeMs)],
+    ["Prompt", format.duration(prefillMs)],
     ["Decoder", `${format.duration(decoderMs)}, ${format.count(steps, "step")}`],
     ["A step", `${format.count(Math.round(statistics.dispatchesPerToken), "kernel")}, ${format.count(Math.round(10 * statistics.submitsPerToken) / 10, "GPU submit")}, ${format.bytes(statistics.readbackBytesPerToken)} read back`],
     ["Ended by", { end: "the model", length: "the length limit", "stop-string": "a stop string", asked: "you" }[stopReason]],

@@ -195,7 +195,7 @@ impl Native<'_> {
         let adapter = report["machine"]["adapter"].as_str().unwrap_or("an unknown adapter");
         let run = [
             sum(&["vision"])?,
-            sum(&["Q-Former", "projection", "encoder", "cross keys"])?,
+            sum(&["bridge", "prefill"])?,
             median(&report["token"]).context("no time of a token")?,
         ];
         Ok((adapter.to_owned(), run))

@@ -3,9 +3,9 @@
 use super::progress::{Bar, bytes_bar};
 use super::terminal;
 use instructblip_web::Error;
-use instructblip_web::checkpoint::hub::{Hub, is_repository};
-use instructblip_web::checkpoint::output::UNFINISHED;
-use instructblip_web::checkpoint::{ConvertOptions, Recipe, convert};
+use instructblip_web::convert::output::UNFINISHED;
+use instructblip_web::convert::{ConvertOptions, Recipe, convert};
+use instructblip_web::hub::{Hub, is_repository};
 use instructblip_web::quant::Format;
 use std::path::{Path, PathBuf};
 

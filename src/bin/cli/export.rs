@@ -2,7 +2,7 @@
 
 use super::progress::Bar;
 use instructblip_web::Error;
-use instructblip_web::checkpoint::{ExportOptions, export};
+use instructblip_web::convert::{ExportOptions, export};
 use std::path::PathBuf;
 
 /// Unpack a shard set to an f32 checkpoint that transformers loads.

@@ -2,7 +2,7 @@
 
 use super::terminal;
 use instructblip_web::Error;
-use instructblip_web::checkpoint::inspect;
+use instructblip_web::convert::inspect;
 use std::path::PathBuf;
 
 /// Show the parts of a checkpoint or shard set: tensors, parameters, bytes, formats.

@@ -2,7 +2,7 @@
 
 use super::terminal;
 use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
-use instructblip_web::checkpoint::{Progress, Start, Summary};
+use instructblip_web::convert::{Progress, Start, Summary};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -77,6 +77,12 @@ impl Bar {
             "{tensors} tensors, {before}{after} in {count} {files}, {seconds:.1} s: {}",
             out.display()
         ));
+        if summary.left_out > 0 {
+            terminal::note(format_args!(
+                "{} tensors of the source are not of this model and were left out.",
+                summary.left_out
+            ));
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use super::progress::Bar;
 use clap::ValueEnum;
 use instructblip_web::Error;
 use instructblip_web::checkpoint::Dtype;
-use instructblip_web::checkpoint::synth::{SIZES, SynthOptions, named_config, synth};
+use instructblip_web::convert::synth::{SIZES, SynthOptions, named_config, synth};
 use std::path::PathBuf;
 
 /// Write a random checkpoint, to try sizes for which there are no weights at hand.
@@ -13,7 +13,7 @@ pub struct Args {
     /// Folder for the checkpoint, empty or new.
     out: PathBuf,
     /// A size by name.
-    #[arg(long, default_value = "flan-t5-xl", value_parser = clap::builder::PossibleValuesParser::new(SIZES))]
+    #[arg(long, default_value = SIZES[0], value_parser = clap::builder::PossibleValuesParser::new(SIZES))]
     size: String,
     /// A config.json in place of a named size.
     #[arg(long, conflicts_with = "size")]

@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::gpu::Gpu;
 use crate::kernels::record::Slot;
 use crate::kernels::words_tensor;
+use crate::models::language::Context;
 
 /// A ban on nothing: beyond every vocabulary.
 const NO_BAN: u32 = u32::MAX;
@@ -26,12 +27,12 @@ impl Inputs {
         gpu: Option<&Gpu>,
         plan: &Plan,
         capacity: usize,
-        start: u32,
-        device: &Device,
+        context: &Context,
     ) -> Result<Self> {
         let Plan { rows, tokens, choice, rules } = *plan;
-        let input = |words: Vec<u32>| Input::new(gpu, words, device);
-        let mut texts = vec![start; rows];
+        let device = context.device();
+        let input = |words: Vec<u32>| Input::new(gpu, words, &device);
+        let mut texts = vec![context.first(); rows];
         texts.resize((tokens + 1) * 2 * rows, 0);
         let bans = rules.map_or(0, |rules| rules.bans).max(1);
         let beams = matches!(choice, Choice::Best(_));

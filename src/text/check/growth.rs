@@ -6,7 +6,7 @@
 //!
 //! Each part is taken at its worst, in bytes of UTF-8: a replacement by its length over the
 //! shortest match of its pattern, a form of Unicode by the character that it makes longest.
-//! T5's own chain can make a text 66 times as long (`ﷺ` becomes 33 bytes, two spaces a `▁`,
+//! An ordinary chain can make a text 66 times as long (`ﷺ` becomes 33 bytes, two spaces a `▁`,
 //! and a word gets another before it), BERT's 7.5 times.
 
 use super::{Check, charsmap};
