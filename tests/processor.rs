@@ -153,7 +153,7 @@ fn every_model_folder_s_files_are_read() {
         let folder = oracle.join("models").join(model);
         let config = model_config(&folder);
         assert_eq!(config.qformer_config.encoder_hidden_size, config.vision_config.hidden_size);
-        assert!(!config.text_config.tie_word_embeddings);
+        assert!(!config.text_config.scale_decoder_outputs);
         GenerationConfig::parse(&read(folder.join("generation_config.json"))).unwrap();
     }
 }

@@ -38,7 +38,7 @@ fn fields_defaults_and_derived_values() {
     assert_eq!(c.text_config.num_decoder_layers, 2);
     assert_eq!(c.text_config.inner_dim(), 48);
     assert_eq!(c.text_config.dense_act_fn, Activation::Gelu);
-    assert!(c.text_config.is_gated_act && !c.text_config.tie_word_embeddings);
+    assert!(c.text_config.is_gated_act && !c.text_config.scale_decoder_outputs);
     assert_eq!(
         (
             c.text_config.decoder_start_token_id,
@@ -54,8 +54,8 @@ fn fields_defaults_and_derived_values() {
 
 #[test]
 fn the_defaults_are_the_real_model_s() {
-    let c =
-        parse(&json!({"model_type": "instructblip", "text_config": {"model_type": "t5"}})).unwrap();
+    let flan = json!({"model_type": "t5", "feed_forward_proj": "gated-gelu", "tie_word_embeddings": false});
+    let c = parse(&json!({"model_type": "instructblip", "text_config": flan})).unwrap();
     assert_eq!(
         (
             c.vision_config.hidden_size,
@@ -65,7 +65,7 @@ fn the_defaults_are_the_real_model_s() {
         (1408, 39, 257)
     );
     assert_eq!((c.qformer_config.hidden_size, c.num_query_tokens), (768, 32));
-    assert_eq!((c.text_config.dense_act_fn, c.text_config.is_gated_act), (Activation::Relu, false));
+    assert_eq!((c.text_config.dense_act_fn, c.text_config.d_model), (Activation::GeluNew, 512));
 }
 
 #[test]
@@ -78,14 +78,24 @@ fn activations_derive_from_the_projection_where_absent() {
     ] {
         let mut config = with("/text_config/feed_forward_proj", projection.into());
         config["text_config"].as_object_mut().unwrap().remove("dense_act_fn");
-        let text = parse(&config).unwrap().text_config;
+        let text: TextConfig = serde_json::from_value(config["text_config"].clone()).unwrap();
         assert_eq!((text.is_gated_act, text.dense_act_fn), (gated, activation), "{projection}");
+        assert_eq!(parse(&config).is_ok(), gated, "{projection}");
     }
     for name in ["gelu", "gelu_new", "relu", "silu"] {
         let activation = Activation::try_from(name.to_owned()).unwrap();
         assert_eq!(activation.name(), name);
         assert_eq!(serde_json::to_value(activation).unwrap(), name);
     }
+}
+
+/// Since version 5 of the reference `tie_word_embeddings` is always true, and another field says
+/// what it said.
+#[test]
+fn an_output_projection_of_its_own_is_told_by_either_field() {
+    let mut config = with("/text_config/tie_word_embeddings", json!(true));
+    config["text_config"]["scale_decoder_outputs"] = json!(false);
+    assert!(!parse(&config).unwrap().text_config.scale_decoder_outputs);
 }
 
 #[test]
@@ -161,6 +171,11 @@ fn absurd_values_are_refused_by_name() {
         ),
         ("/text_config/model_type", json!("llama"), "llama"),
         ("/text_config/model_type", Value::Null, "opt"),
+        ("/text_config/is_gated_act", json!(false), "is_gated_act"),
+        ("/text_config/feed_forward_proj", json!("relu"), "is_gated_act"),
+        ("/text_config/tie_word_embeddings", json!(true), "tie_word_embeddings"),
+        ("/text_config/tie_word_embeddings", Value::Null, "tie_word_embeddings"),
+        ("/text_config/scale_decoder_outputs", json!(true), "scale_decoder_outputs"),
         ("/text_config/d_kv", json!(0), "d_kv"),
         ("/text_config/num_heads", json!(5000), "num_heads"),
         ("/text_config/vocab_size", json!(1), "eos_token_id"),
@@ -250,14 +265,15 @@ fn generation_defaults() {
     );
     let c = parse(json!({"max_new_tokens": 64, "num_beams": 5, "length_penalty": -1.0, "eos_token_id": [1, 2], "top_p": 0.9})).unwrap();
     assert_eq!((c.max_new_tokens, c.num_beams, c.length_penalty), (Some(64), Some(5), Some(-1.0)));
-    assert_eq!(c.eos_token_id.unwrap().as_slice(), [1, 2]);
-    assert_eq!(parse(json!({"eos_token_id": 1})).unwrap().eos_token_id.unwrap().as_slice(), [1]);
+    // Not acted on, whatever they say.
+    let other = json!({"max_length": 20, "eos_token_id": [2], "pad_token_id": null});
+    assert_eq!(parse(other).unwrap(), GenerationConfig::default());
     for bad in [
         json!({"num_beams": 0}),
         json!({"max_new_tokens": 1e9 as u64}),
         json!({"top_p": 1.5}),
         json!({"temperature": -1}),
-        json!({"max_length": -4}),
+        json!({"min_length": -4}),
     ] {
         assert_eq!(parse(bad.clone()).expect_err(&bad.to_string()).code(), "config-invalid");
     }
