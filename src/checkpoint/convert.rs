@@ -5,6 +5,7 @@
 //! Tensors stream through one block at a time; the same checkpoint and recipe give the same
 //! bytes, however the source is cut into files and however many threads work.
 
+use super::card;
 use super::folder::Folder;
 use super::index::{INDEX_FILE, ShardInfo, hex};
 use super::names;
@@ -64,7 +65,8 @@ pub fn convert(
 ) -> Result<Summary> {
     let folder = Folder::open(source)?;
     let config = folder.config()?;
-    if ModelConfig::parse(&config)?.quantization_config.is_some() {
+    let model = ModelConfig::parse(&config)?;
+    if model.quantization_config.is_some() {
         return Err(Error::ConfigInvalid {
             file: "config.json".into(),
             reason: "this is a shard set already; turn it back with `instructblip export` first"
@@ -90,10 +92,14 @@ pub fn convert(
             output.forget();
         }
     })?;
-    small_files::copy(folder.path(), &mut output)?;
+    let summary = Summary::new(&folder, &files, plan.storage.len());
+    let copied = small_files::copy(folder.path(), &mut output)?;
+    if !copied.contains(card::FILE) && !card::is_kept(out) {
+        let formats = plan.formats(options.recipe.format());
+        output.write(card::FILE, card::text(&config, &model, &formats, &summary).as_bytes())?;
+    }
     output.write("config.json", &with_quantization(&config, &plan, options.recipe.format())?)?;
     output.write(INDEX_FILE, &index_json(&files, Some(&options.recipe.format().to_string()))?)?;
-    let summary = Summary::new(&folder, &files, plan.storage.len());
     output.commit()?;
     Ok(summary)
 }
@@ -234,6 +240,16 @@ impl<'a> Plan<'a> {
         }
         let bytes = slots.iter().map(Slot::bytes).sum();
         Ok(Self { slots, storage, bytes })
+    }
+
+    /// How many matrices are in each format that any is in, `first` before others.
+    fn formats(&self, first: Format) -> Vec<(Format, usize)> {
+        let others = Format::ALL.into_iter().filter(|format| *format != first);
+        let count = |format: Format| {
+            let is = |s: &&Storage| matches!(s, Storage::Matrix { format: f, .. } if *f == format);
+            (format, self.storage.values().filter(is).count())
+        };
+        [first].into_iter().chain(others).map(count).filter(|(_, count)| *count > 0).collect()
     }
 }
 

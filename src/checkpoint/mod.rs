@@ -13,6 +13,7 @@
 //! - [`shardset`], [`output`] and [`journal`]: write safetensors files with aligned tensors, whole
 //!   or not at all, and continue where a run was interrupted (native).
 //! - `planted`, `small_files`: links in strangers' folders are neither followed nor copied (native).
+//! - `card`: the `README.md` of a converted model (native).
 //! - [`mod@convert`], [`mod@export`], [`mod@inspect`], [`mod@synth`]: what the command line does (native).
 
 pub mod index;
@@ -21,6 +22,8 @@ pub mod names;
 pub mod safetensors;
 pub mod store;
 
+#[cfg(not(target_family = "wasm"))]
+mod card;
 #[cfg(not(target_family = "wasm"))]
 pub mod convert;
 #[cfg(not(target_family = "wasm"))]

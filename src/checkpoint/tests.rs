@@ -7,6 +7,7 @@ mod fixture;
 #[cfg(unix)]
 mod links;
 mod resume;
+mod texts;
 
 use super::names::{PATCH, SHARED};
 use super::*;
@@ -23,7 +24,7 @@ fn f32_comes_back_bit_for_bit() {
     converted(&t.join("a"), &t.join("set"), Format::F32).unwrap();
     export(&t.join("set"), &t.join("b"), &ExportOptions::default(), &mut go).unwrap();
     let (a, b) = (Folder::open(t.join("a")).unwrap(), Folder::open(t.join("b")).unwrap());
-    // Eight names: the two aliases are one, the positions are dropped.
+    // Of nine names the two aliases of one are one, and the positions are dropped.
     assert_eq!(b.tensors().count(), 7);
     for tensor in b.tensors() {
         assert_eq!(tensor.shape, a.tensor(tensor.name).unwrap().shape, "{}", tensor.name);
