@@ -247,3 +247,32 @@ impl Error {
         Self::Io { path: path.as_ref().display().to_string(), source }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use std::collections::BTreeSet;
+
+    /// The quoted words of a text that have the form of a code.
+    fn quoted(text: &str) -> Vec<&str> {
+        let plain = |word: &&str| word.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
+        text.split('"').skip(1).step_by(2).filter(plain).collect()
+    }
+
+    /// The part between two marks.
+    fn between<'a>(text: &'a str, begin: &str, end: &str) -> &'a str {
+        let (_, rest) = text.split_once(begin).unwrap();
+        rest.split_once(end).unwrap().0
+    }
+
+    /// What JavaScript throws is of these codes, too: `tsc` compares it with the list there.
+    #[test]
+    fn javascript_knows_the_same_codes() {
+        let here = between(include_str!("error.rs"), "pub fn code(", "\n    }\n");
+        let there = between(include_str!("../www/engine/errors.js"), "const CODES", "]);");
+        let (here, there) = (quoted(here), quoted(there));
+        assert!(here.len() > 20);
+        assert_eq!(here, there);
+        assert_eq!(here.iter().collect::<BTreeSet<_>>().len(), here.len(), "one code a variant");
+    }
+}

@@ -16,6 +16,7 @@ mod transfer;
 
 use crate::checkpoint::folder::read_small;
 use crate::checkpoint::index::{INDEX_FILE, Index};
+pub use crate::checkpoint::repository::is_repository;
 use crate::convert::small_files::is_copied;
 use crate::error::{Error, Result};
 use cache::Cache;
@@ -53,16 +54,6 @@ impl fmt::Debug for Hub {
         let mut fields = f.debug_struct("Hub");
         fields.field("endpoint", endpoint).field("token", &token).field("home", home).finish()
     }
-}
-
-/// Whether the text is of the form `OWNER/NAME`.
-#[must_use]
-pub fn is_repository(text: &str) -> bool {
-    let plain = |part: &str| {
-        let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
-        !part.is_empty() && part.bytes().all(allowed) && !part.starts_with(['.', '-'])
-    };
-    text.split_once('/').is_some_and(|(owner, name)| plain(owner) && plain(name))
 }
 
 impl Hub {

@@ -12,7 +12,7 @@ pub const INDEX_FILE: &str = "model.safetensors.index.json";
 const MIB: usize = 1 << 20;
 
 /// Bytes by file name. Real ones have a few kB, an index 200 kB, a tokenizer 2.4 MB.
-const LIMITS: [(&str, usize); 9] = [
+const LIMITS: [(&str, usize); 13] = [
     ("config.json", MIB),
     ("generation_config.json", MIB),
     ("preprocessor_config.json", MIB),
@@ -22,7 +22,30 @@ const LIMITS: [(&str, usize); 9] = [
     ("tokenizer_config.json", MIB),
     (INDEX_FILE, 8 * MIB),
     ("tokenizer.json", 16 * MIB),
+    ("spiece.model", 16 * MIB),
+    ("chat_template.json", MIB),
+    ("chat_template.jinja", MIB),
+    ("README.md", MIB),
 ];
+
+/// How the names of files with a model's terms begin.
+const TERMS: [&str; 4] = ["LICENSE", "LICENCE", "NOTICE", "USE_POLICY"];
+/// Longest such name.
+const MAX_TERMS_NAME: usize = 48;
+/// The most for such a file.
+const TERMS_LIMIT: usize = MIB;
+/// The most such files that a model may have.
+pub const MAX_TERMS: usize = 16;
+
+/// Whether a file of this name has the terms under which a model may be used: `LICENSE`,
+/// `LICENSE-MIT`, `NOTICE.txt`, `USE_POLICY.md`, without a folder.
+#[must_use]
+pub fn is_terms(name: &str) -> bool {
+    let stem = [".md", ".txt", ".rst"].iter().find_map(|end| name.strip_suffix(end));
+    let rest = TERMS.iter().find_map(|begin| stem.unwrap_or(name).strip_prefix(begin));
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+    name.len() <= MAX_TERMS_NAME && rest.is_some_and(|rest| rest.bytes().all(plain))
+}
 
 /// The most for a file that no table names, such as a `vocab.txt` that is copied.
 const OTHER: usize = 16 * MIB;
@@ -31,7 +54,8 @@ const OTHER: usize = 16 * MIB;
 #[must_use]
 pub fn limit(file: &str) -> usize {
     let name = name(file);
-    LIMITS.iter().find(|(known, _)| *known == name).map_or(OTHER, |(_, bytes)| *bytes)
+    let other = if is_terms(name) { TERMS_LIMIT } else { OTHER };
+    LIMITS.iter().find(|(known, _)| *known == name).map_or(other, |(_, bytes)| *bytes)
 }
 
 /// Checks a file's length before it is read or parsed.
@@ -76,6 +100,8 @@ mod tests {
             ("C:\\a\\model.safetensors.index.json", 8 * MIB, "index-invalid"),
             ("qformer_tokenizer/tokenizer.json", 16 * MIB, "tokenizer-invalid"),
             ("vocab.txt", 16 * MIB, "config-invalid"),
+            ("a/README.md", MIB, "config-invalid"),
+            ("a/LICENSE-MIT", MIB, "config-invalid"),
         ] {
             assert!(check(file, most as u64).is_ok());
             let error = check(file, most as u64 + 1).unwrap_err();
@@ -84,6 +110,29 @@ mod tests {
             for part in [file.to_owned(), most.to_string(), (most + 1).to_string()] {
                 assert!(said.contains(&part), "{said}");
             }
+        }
+    }
+
+    #[test]
+    fn terms_have_plain_names() {
+        for name in ["LICENSE", "LICENSE.txt", "LICENCE-MIT", "NOTICE.md", "USE_POLICY.md"] {
+            assert!(is_terms(name), "{name}");
+        }
+        let long = format!("LICENSE{}", "-".repeat(MAX_TERMS_NAME));
+        for name in [
+            "",
+            "license",
+            "MY_LICENSE",
+            "LICENSE.pdf",
+            "LICENSE/x",
+            "LICENSE/../x.md",
+            "LICENSE\\x",
+            "LICENSE.json.md",
+            "LICENSE x",
+            "a/LICENSE",
+            &long,
+        ] {
+            assert!(!is_terms(name), "{name}");
         }
     }
 }

@@ -133,7 +133,7 @@ pub enum Preset {
 }
 
 impl Preset {
-    /// All presets, in the order the page shows them.
+    /// All of them.
     pub const ALL: [Self; 6] = [
         Self::Free,
         Self::CaptionShort,
@@ -158,12 +158,6 @@ impl Preset {
                 ("Given the image, generate a question whose answer is: ", Some(". Question:"))
             }
         }
-    }
-
-    /// Whether the template has a place for text.
-    #[must_use]
-    pub const fn takes_text(self) -> bool {
-        self.parts().1.is_some()
     }
 
     /// The prompt for `text`, which goes in unchanged; ignored where the template has no place
@@ -222,7 +216,7 @@ mod tests {
         let text = "  What's {this}? % \n 東京 ";
         for preset in Preset::ALL {
             let prompt = preset.prompt(text);
-            assert_eq!(prompt.contains(text), preset.takes_text(), "{preset:?}");
+            assert_eq!(prompt.contains(text), preset.parts().1.is_some(), "{preset:?}");
         }
         assert_eq!(Preset::Free.prompt(text), text);
     }
@@ -257,7 +251,7 @@ mod tests {
     #[test]
     fn an_empty_text_stays_empty_where_text_is_wanted() {
         for preset in Preset::ALL {
-            assert_eq!(preset.prompt(" \n").is_empty(), preset.takes_text());
+            assert_eq!(preset.prompt(" \n").is_empty(), preset.parts().1.is_some());
         }
     }
 

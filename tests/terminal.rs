@@ -106,3 +106,19 @@ fn paths_are_printed_as_text() {
     assert!(printed.contains("\\u{1b}]0;pwned"), "{printed}");
     is_harmless(&printed);
 }
+
+/// Vulkan's layers ask for a desktop, and one of them used to say four times that there is none.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_server_without_a_desktop_is_not_complained_of() {
+    let output = Command::new(env!("CARGO_BIN_EXE_instructblip"))
+        .args(["ask", "--model", "www/pocket", "--image", "www/examples/shapes.png", "--json"])
+        .arg("What color is the triangle?")
+        .env_remove("XDG_RUNTIME_DIR")
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(output.status.success());
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!said.contains("XDG_RUNTIME_DIR"), "{said}");
+}

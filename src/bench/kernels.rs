@@ -1,4 +1,4 @@
-//! The two products alone, at the shapes of the largest supported model.
+//! The two products alone, at the shapes of InstructBLIP-FlanT5-XL.
 
 use serde::{Deserialize, Serialize};
 

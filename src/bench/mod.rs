@@ -170,9 +170,9 @@ pub struct BenchReport {
     #[serde(default)]
     pub tokens_per_second: Spread,
     /// Milliseconds the host needs to encode and submit a token's own dispatches by hand, without
-    /// anything else that a token takes.
+    /// anything else that a token takes; `None` where that was not measured.
     #[serde(default)]
-    pub token_by_hand_host_ms: Spread,
+    pub token_by_hand_host_ms: Option<Spread>,
     /// The products alone.
     pub kernels: Vec<Product>,
 }

@@ -75,8 +75,8 @@ pub(super) async fn measure(
     let mut stepper = Stepper::new(language, &context, plan)?;
     stepper.run(0, Told::default()).await?.words().await?;
     let by_hand = match stepper.recording() {
-        Some(step) => replay(gpu, step, options).await?,
-        None => Spread::default(),
+        Some(step) => Some(replay(gpu, step, options).await?),
+        None => None,
     };
     Ok(Measured { stages: timer.rows, token, tokens_per_second, by_hand })
 }
@@ -87,7 +87,7 @@ pub(super) struct Measured {
     pub(super) token: Row,
     pub(super) tokens_per_second: Spread,
     /// See `BenchReport::token_by_hand_host_ms`.
-    pub(super) by_hand: Spread,
+    pub(super) by_hand: Option<Spread>,
 }
 
 /// Milliseconds of the host for encoding and submitting a recorded step and nothing else, at the

@@ -18,7 +18,7 @@ pub fn render(report: &BenchReport) -> String {
         plain(floors.copy_gb_per_s),
         plain(floors.fma_gflop_per_s),
         plain(floors.dispatch_us),
-        super::floors::BARE_DISPATCHES,
+        floors.bare_dispatches,
         plain(floors.bare_token_host_ms),
         plain(floors.bare_token_ms),
     );
@@ -28,15 +28,22 @@ pub fn render(report: &BenchReport) -> String {
     for row in report.stages.iter().chain([&report.token]) {
         stage(&mut out, row);
     }
-    let (host, by_hand) = (report.token.host_ms, report.token_by_hand_host_ms);
-    let _ = writeln!(
+    let host = report.token.host_ms;
+    let _ = write!(
         out,
-        "\n{} tokens/s. A token keeps the host inside calls for {} ms; encoding and submitting the same dispatches by hand for {} ms: {} times that.",
+        "\n{} tokens/s. A token keeps the host inside calls for {} ms",
         spread(report.tokens_per_second),
         spread(host),
-        spread(by_hand),
-        digits(host.median / by_hand.median),
     );
+    let _ = match report.token_by_hand_host_ms {
+        Some(by_hand) => writeln!(
+            out,
+            "; encoding and submitting the same dispatches by hand for {} ms: {} times that.",
+            spread(by_hand),
+            digits(host.median / by_hand.median),
+        ),
+        None => writeln!(out, "; the same dispatches by hand were not measured."),
+    };
     if !options.vision {
         out.push_str("\nThe vision tower was left out.\n");
     }
@@ -169,7 +176,31 @@ fn digits(value: f64) -> String {
 
 #[cfg(test)]
 mod unit {
-    use super::digits;
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::{BenchReport, digits, render};
+    use serde_json::{Value, json};
+
+    /// Reports of older programs lack a measurement, and took another one otherwise.
+    #[test]
+    fn what_was_not_measured_is_not_printed_as_zero() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/performance/native-after.json");
+        let mut reports: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+        let report = &mut reports[0];
+        let printed = |report: &Value| {
+            render(&serde_json::from_value::<BenchReport>(report.clone()).unwrap())
+        };
+        report["floors"]["bareDispatches"] = 219.into();
+        report["tokenByHandHostMs"] = json!({ "median": 2.0, "min": 1.0, "max": 4.0 });
+        let new = printed(report);
+        assert!(new.contains("; 219 bare dispatches in one pass"), "{new}");
+        assert!(new.contains("by hand for 2 (1..4) ms"), "{new}");
+        report["floors"].as_object_mut().unwrap().remove("bareDispatches");
+        report.as_object_mut().unwrap().remove("tokenByHandHostMs");
+        let old = printed(report);
+        assert!(old.contains("; 195 bare dispatches in one pass"), "{old}");
+        assert!(old.contains("the same dispatches by hand were not measured."), "{old}");
+        assert!(!old.contains("inf times"), "{old}");
+    }
 
     #[test]
     fn figures_have_three_digits() {

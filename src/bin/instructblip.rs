@@ -40,12 +40,24 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    quiet_wayland();
     match run() {
         Ok(code) => code,
         Err(error) => {
             cli::terminal::note(format_args!("error [{}]: {error}", error.code()));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Mesa's Vulkan layer that sorts GPUs asks the desktop which one it draws on, whenever somebody
+/// lists them. Where there is no desktop, and no `XDG_RUNTIME_DIR`, libwayland complains of that on
+/// standard error, each time. A folder that cannot exist says the same and is not complained of.
+fn quiet_wayland() {
+    const FOLDER: &str = "XDG_RUNTIME_DIR";
+    if cfg!(target_os = "linux") && std::env::var_os(FOLDER).is_none() {
+        // SAFETY: nothing ran before this, so no other thread reads the environment.
+        unsafe { std::env::set_var(FOLDER, "/dev/null/no-desktop") };
     }
 }
 

@@ -131,14 +131,13 @@ impl PreprocessorConfig {
     }
 }
 
-/// Defaults of decoding; every field may be absent.
+/// Defaults of decoding; every field may be absent. Others of the file are passed over: the ids of
+/// start, end and padding are those of `config.json`, and the length is `max_new_tokens` alone.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct GenerationConfig {
     /// Most new tokens.
     pub max_new_tokens: Option<usize>,
-    /// Most tokens with the start token.
-    pub max_length: Option<usize>,
     /// No end before this many tokens, the start token counted.
     pub min_length: Option<usize>,
     /// Beams.
@@ -159,33 +158,6 @@ pub struct GenerationConfig {
     pub no_repeat_ngram_size: Option<usize>,
     /// Texts to return.
     pub num_return_sequences: Option<usize>,
-    /// The id every answer starts with.
-    pub decoder_start_token_id: Option<u32>,
-    /// The id, or ids, that end an answer.
-    pub eos_token_id: Option<TokenIds>,
-    /// The padding id.
-    pub pad_token_id: Option<u32>,
-}
-
-/// One id or a list of ids.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum TokenIds {
-    /// A single id.
-    One(u32),
-    /// Several.
-    Many(Vec<u32>),
-}
-
-impl TokenIds {
-    /// The ids as a slice.
-    #[must_use]
-    pub fn as_slice(&self) -> &[u32] {
-        match self {
-            Self::One(id) => std::slice::from_ref(id),
-            Self::Many(ids) => ids,
-        }
-    }
 }
 
 impl GenerationConfig {
@@ -199,11 +171,9 @@ impl GenerationConfig {
         let fail =
             |name: &str, range: &str| Err(invalid(GENERATION, format!("{name} must be {range}")));
         let longest = 1 << 16;
-        for (name, value) in [
-            ("max_new_tokens", config.max_new_tokens),
-            ("max_length", config.max_length),
-            ("min_length", config.min_length),
-        ] {
+        for (name, value) in
+            [("max_new_tokens", config.max_new_tokens), ("min_length", config.min_length)]
+        {
             if value.is_some_and(|n| n > longest) {
                 return fail(name, "at most 65536");
             }

@@ -55,14 +55,15 @@ fn generation_defaults() {
     );
     let c = parse(json!({"max_new_tokens": 64, "num_beams": 5, "length_penalty": -1.0, "eos_token_id": [1, 2], "top_p": 0.9})).unwrap();
     assert_eq!((c.max_new_tokens, c.num_beams, c.length_penalty), (Some(64), Some(5), Some(-1.0)));
-    assert_eq!(c.eos_token_id.unwrap().as_slice(), [1, 2]);
-    assert_eq!(parse(json!({"eos_token_id": 1})).unwrap().eos_token_id.unwrap().as_slice(), [1]);
+    // Not acted on, whatever they say.
+    let other = json!({"max_length": 20, "eos_token_id": [2], "pad_token_id": null});
+    assert_eq!(parse(other).unwrap(), GenerationConfig::default());
     for bad in [
         json!({"num_beams": 0}),
         json!({"max_new_tokens": 1e9 as u64}),
         json!({"top_p": 1.5}),
         json!({"temperature": -1}),
-        json!({"max_length": -4}),
+        json!({"min_length": -4}),
     ] {
         assert_eq!(parse(bad.clone()).expect_err(&bad.to_string()).code(), "config-invalid");
     }

@@ -8,7 +8,9 @@
 //! - [`shardset`], [`output`] and [`journal`]: write safetensors files with aligned tensors, whole
 //!   or not at all, and continue where a run was interrupted.
 //! - `planted`, `small_files`: links in strangers' folders are neither followed nor copied.
+//! - `card`: the `README.md` of a converted model.
 
+mod card;
 pub mod export;
 pub mod inspect;
 pub mod journal;
@@ -77,6 +79,7 @@ struct Source {
     folder: Folder,
     /// `config.json`.
     config: Vec<u8>,
+    model_type: String,
     description: Description,
 }
 
@@ -84,9 +87,10 @@ impl Source {
     fn open(path: &Path) -> Result<Self> {
         let folder = Folder::open(path)?;
         let config = folder.config()?;
-        let description = describe(&ModelConfig::parse(&config)?)?;
+        let model = ModelConfig::parse(&config)?;
+        let (description, model_type) = (describe(&model)?, model.model_type);
         let folder = folder.with_aliases(|name| description.resolve(name).to_owned());
-        Ok(Self { folder, config, description })
+        Ok(Self { folder, config, model_type, description })
     }
 
     /// The model's tensors that the folder has, in the order of a shard set.

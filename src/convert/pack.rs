@@ -5,6 +5,7 @@
 //! Tensors stream through one block at a time; the same checkpoint and recipe give the same
 //! bytes, however the source is cut into files and however many threads work.
 
+use super::card;
 use super::output::OutputFolder;
 use super::recipe::Recipe;
 use super::rows::{self, Rows};
@@ -82,13 +83,16 @@ pub fn convert(
             output.forget();
         }
     })?;
-    small_files::copy(opened.folder.path(), &mut output)?;
-    output.write(
-        "config.json",
-        &with_quantization(&opened.config, &plan, options.recipe.format())?,
-    )?;
-    output.write(INDEX_FILE, &index_json(&files, Some(&options.recipe.format().to_string()))?)?;
     let summary = Summary::new(&opened, &files, plan.tensors.len());
+    let copied = small_files::copy(opened.folder.path(), &mut output)?;
+    if !copied.contains(card::FILE) && !card::is_kept(out) {
+        let formats = plan.formats(options.recipe.format());
+        let text = card::text(&opened.config, &opened.model_type, &formats, &summary);
+        output.write(card::FILE, text.as_bytes())?;
+    }
+    let format = options.recipe.format();
+    output.write("config.json", &with_quantization(&opened.config, &plan, format)?)?;
+    output.write(INDEX_FILE, &index_json(&files, Some(&format.to_string()))?)?;
     output.commit()?;
     Ok(summary)
 }
@@ -215,6 +219,15 @@ impl<'a> Plan<'a> {
         }
         let bytes = slots.iter().map(Slot::bytes).sum();
         Ok(Self { tensors, slots, bytes })
+    }
+
+    /// How many matrices are in each format that any is in, `first` before others.
+    fn formats(&self, first: Format) -> Vec<(Format, usize)> {
+        let others = Format::ALL.into_iter().filter(|format| *format != first);
+        let count = |format: Format| {
+            (format, self.tensors.iter().filter(|(_, own)| *own == Some(format)).count())
+        };
+        [first].into_iter().chain(others).map(count).filter(|(_, count)| *count > 0).collect()
     }
 }
 

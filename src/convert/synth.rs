@@ -160,7 +160,7 @@ pub fn synth(
         output.write(INDEX_FILE, &index_json(&files, None)?)?;
     }
     if let Some(folder) = &options.tokenizers {
-        small_files::copy(folder, &mut output)?;
+        small_files::copy_tokenizers(folder, &mut output)?;
     }
     let mut json: Value = serde_json::from_slice(&options.config).map_err(|error| {
         Error::ConfigInvalid { file: "config.json".into(), reason: error.to_string() }

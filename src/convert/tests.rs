@@ -7,6 +7,7 @@ mod fixture;
 #[cfg(unix)]
 mod links;
 mod resume;
+mod texts;
 
 use super::*;
 use crate::checkpoint::*;

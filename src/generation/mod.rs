@@ -197,3 +197,27 @@ impl Generator<'_> {
         Ok((ids.len() >= options.max_new_tokens).then_some(Stop::Length))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn the_clock_leaves_the_first_step_out() {
+        let counts = |dispatches| Counts { dispatches, ..Counts::default() };
+        let mut clock = Clock::default();
+        assert!(clock.later_steps().is_none());
+        // The first step compiles, and is not counted.
+        clock.tick(counts(1000));
+        assert_eq!(clock.steps, 1);
+        assert!(clock.later_steps().is_none());
+        std::thread::sleep(Duration::from_millis(20));
+        clock.tick(counts(1021));
+        clock.tick(counts(1042));
+        let (steps, seconds, counted) = clock.later_steps().unwrap();
+        assert_eq!((clock.steps, steps, counted.dispatches), (3, 2, 42));
+        assert!((0.02..10.0).contains(&seconds), "{seconds}");
+    }
+}

@@ -6,7 +6,7 @@
 use super::client::{Client, Failure, shown};
 use super::is_small_file;
 use crate::checkpoint::index::INDEX_FILE;
-use crate::limits;
+use crate::limits::{self, MAX_TERMS, is_terms};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -100,6 +100,9 @@ impl Listing {
                 return Err(format!("it lists {} twice", sibling.rfilename));
             }
         }
+        if files.keys().filter(|name| is_terms(name)).count() > MAX_TERMS {
+            return Err(format!("it lists more than {MAX_TERMS} files of terms"));
+        }
         Ok(Self { commit: answer.sha, files })
     }
 
@@ -113,7 +116,7 @@ impl Listing {
         self.files.get_key_value(name).map(|(name, file)| (name.as_str(), file))
     }
 
-    /// Configurations and tokenizers.
+    /// Configurations, tokenizers and texts.
     pub fn small_files(&self) -> impl Iterator<Item = (&str, &RemoteFile)> {
         let files = self.files.iter().map(|(name, file)| (name.as_str(), file));
         files.filter(|(name, _)| is_small_file(name))

@@ -89,6 +89,32 @@ fn a_repository_converts_as_its_folder_does() {
 }
 
 #[test]
+fn texts_and_the_tokenizer_s_own_form_come_along() {
+    let t = tempfile::tempdir().unwrap();
+    let files: [(&str, &[u8]); 5] = [
+        ("README.md", b"# A model\n"),
+        ("LICENSE.txt", b"Do as you like.\n"),
+        ("NOTICE", b"Nobody's.\n"),
+        ("spiece.model", &[0x0a, 3, 0x0a, 1, b'a']),
+        ("chat_template.jinja", b"{{ messages }}"),
+    ];
+    let source = t.path().join("source");
+    std::fs::create_dir_all(source.join("qformer_tokenizer")).unwrap();
+    for path in paths(&fixture()) {
+        if fixture().join(&path).is_file() {
+            std::fs::copy(fixture().join(&path), source.join(&path)).unwrap();
+        }
+    }
+    files.iter().for_each(|(name, bytes)| std::fs::write(source.join(name), bytes).unwrap());
+    let repository = Repository(source);
+    let server = Server::start(move |request| repository.answer(request));
+    let fetched = fetch(&server.hub(&t.path().join("home"), None)).unwrap();
+    for (name, bytes) in files {
+        assert_eq!(std::fs::read(fetched.join(name)).unwrap(), bytes, "{name}");
+    }
+}
+
+#[test]
 fn refusals_say_what_to_do() {
     let t = tempfile::tempdir().unwrap();
     let fetch = |private: bool, token, name: &str, revision: &str| {

@@ -140,3 +140,39 @@ impl PictureMap {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two layers, two queries, a class token and two patches.
+    fn map() -> PictureMap {
+        let first = vec![0.5, 0.25, 0.25, 0.0, 0.5, 0.5];
+        let last = vec![0.25, 0.75, 0.0, 0.75, 0.0, 0.25];
+        PictureMap::new(&[0, 2], &[first, last], 3)
+    }
+
+    #[test]
+    fn the_map_is_the_last_layer_s() {
+        let map = map();
+        assert_eq!((&map.average[..], map.class_share), (&[0.375, 0.125][..], 0.5));
+        assert_eq!(map.queries, [[0.75, 0.0], [0.0, 0.25]]);
+        let layers: Vec<_> =
+            map.layers.iter().map(|l| (l.layer, &l.average[..], l.class_share)).collect();
+        assert_eq!(layers, [(0, &[0.375, 0.375][..], 0.25), (2, &[0.375, 0.125][..], 0.5)]);
+        for layer in &map.layers {
+            assert_eq!(layer.average.iter().sum::<f32>() + layer.class_share, 1.0);
+        }
+        let nothing = PictureMap::new(&[], &[], 3);
+        assert!(nothing.average.is_empty() && nothing.queries.is_empty());
+    }
+
+    #[test]
+    fn a_map_less_itself_is_nowhere() {
+        let less = map().less(&map());
+        let all = [&less.average[..], &less.queries.concat(), &less.layers[0].average].concat();
+        assert!(all.iter().chain([&less.class_share]).all(|value| *value == 0.0), "{less:?}");
+        let other = PictureMap::new(&[2], &[vec![0.0, 1.0, 0.0, 0.0, 1.0, 0.0]], 3);
+        assert_eq!(other.less(&map()).average, [1.0 - 0.375, -0.125]);
+    }
+}

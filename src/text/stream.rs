@@ -35,12 +35,6 @@ impl Detokenizer {
         Ok(self.settle(&text))
     }
 
-    /// All that was given out.
-    #[must_use]
-    pub fn text(&self) -> &str {
-        &self.settled
-    }
-
     /// Gives out what `text` adds; nothing while it contradicts what was given out.
     fn settle(&mut self, text: &str) -> String {
         let piece = text.strip_prefix(self.settled.as_str()).unwrap_or_default().to_owned();

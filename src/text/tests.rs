@@ -48,7 +48,8 @@ fn config(positions: usize) -> ModelConfig {
     let json = json!({
         "model_type": "instructblip",
         "qformer_config": {"vocab_size": 11, "max_position_embeddings": positions},
-        "text_config": {"model_type": "t5", "vocab_size": 12}
+        "text_config": {"model_type": "t5", "vocab_size": 12, "feed_forward_proj": "gated-gelu",
+                        "tie_word_embeddings": false}
     });
     ModelConfig::parse(json.to_string().as_bytes()).unwrap()
 }
@@ -130,7 +131,6 @@ fn streamed_pieces_are_the_whole_text() {
             ids.iter().map(|&id| stream.push(&tokenizers, id).unwrap()).collect();
         pieces.push(stream.finish(&tokenizers).unwrap());
         assert_eq!(pieces.concat(), tokenizers.decode(ids).unwrap(), "{ids:?}");
-        assert_eq!(stream.text(), pieces.concat());
     }
     assert_eq!(tokenizers.decode(&[0, 4, 5, 6, 10, 1]).unwrap(), "what is this?");
 }

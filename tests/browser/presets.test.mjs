@@ -211,6 +211,6 @@ test("several pictures at once, and frames of a video", async (t) => {
     data.items.add(new File(["no film"], "broken.webm", { type: "video/webm" }));
     document.dispatchEvent(new DragEvent("drop", { dataTransfer: data, cancelable: true }));
   });
-  assert.equal((await shownError(page, "#picture-error")).code, "video-unreadable");
+  assert.equal((await shownError(page, "#picture-error")).code, "picture-undecodable");
   assertQuiet(problems);
 });

@@ -153,7 +153,7 @@
  * @property {string} build
  *
  * @typedef {object} PlainError An error as it crosses between worker and page.
- * @property {string} code
+ * @property {import("./errors.js").ErrorCode} code
  * @property {string} message
  *
  * What the page asks of the worker. `id` names the request in everything that belongs to it;

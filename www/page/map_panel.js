@@ -10,7 +10,7 @@ import { percent } from "./format.js";
 /** @typedef {import("../engine/protocol.js").AttentionMaps} AttentionMaps */
 /** @typedef {[red: number, green: number, blue: number, alpha: number]} Colour */
 
-/** From the least to the most; the same stops as `.scale` in style.css. @type {Colour[]} */
+/** From the least to the most; the same stops as `.scale` in map.css, and as `ask --attention` draws. @type {Colour[]} */
 const MORE = [[13, 8, 60, 0.62], [126, 3, 168, 0.5], [230, 92, 80, 0.5], [252, 230, 70, 0.68]];
 /** From less than the other question to more. @type {Colour[]} */
 const DIFFERENCE = [[20, 90, 230, 0.75], [60, 140, 240, 0.35], [255, 255, 255, 0], [250, 150, 40, 0.35], [235, 80, 0, 0.75]];

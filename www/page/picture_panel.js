@@ -156,7 +156,7 @@ export class PicturePanel {
         pictures = await sampleFrames(video, Math.min(MOST_PICTURES, Math.max(1, Math.round(frames) || 1)));
       } catch (error) {
         const reason = error instanceof Error ? error.message : String(error);
-        if (given === this.#given) this.failed({ code: "video-unreadable", message: `The video could not be read: ${reason}. Choose another file, or take pictures out of it.` });
+        if (given === this.#given) this.failed({ code: "picture-undecodable", message: `The video could not be read: ${reason}. Choose another file, or take pictures out of it.` });
         return;
       }
     } else if (files.length > MOST_PICTURES) {

@@ -1,4 +1,5 @@
-//! `cargo xtask demo`: builds the page and serves it; with `--check`, asks one question headless.
+//! `cargo xtask demo`: builds the page and serves it, and the example of examples/embed under
+//! `/embed/`; with `--check`, asks one question headless.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -94,7 +95,7 @@ fn check(model: Option<&Model>) -> Result<()> {
 fn serve(args: &Args, model: Option<&Model>) -> Result<()> {
     let (mounts, query) = model.map(Model::serving).unwrap_or_default();
     let mut node = tools::node()?;
-    node.args(["tools/serve.mjs", "--child"])
+    node.args(["tools/serve.mjs", "--child", "--mount", "/embed=examples/embed"])
         .args(["--port", &args.port.to_string()])
         .args(mounts)
         .stdin(Stdio::piped())

@@ -50,23 +50,31 @@ fn save(picture: &RgbImage, out: &Path) -> Result<()> {
         .map_err(|error| Error::io(out, std::io::Error::other(error)))
 }
 
+/// Red, green, blue and opacity.
+type Colour = [f32; 4];
+
 /// The colours of a map from its lowest to its highest value.
 struct Scale {
-    stops: &'static [[f32; 3]],
+    stops: &'static [Colour],
     low: f32,
     high: f32,
 }
 
-/// Dark blue through red to light yellow: lighter is more.
-const MORE: &[[f32; 3]] = &[
-    [0.0, 0.0, 64.0],
-    [96.0, 0.0, 128.0],
-    [208.0, 48.0, 80.0],
-    [250.0, 150.0, 40.0],
-    [255.0, 255.0, 170.0],
+/// Dark blue through red to light yellow: lighter is more. As the page has it.
+const MORE: &[Colour] = &[
+    [13.0, 8.0, 60.0, 0.62],
+    [126.0, 3.0, 168.0, 0.5],
+    [230.0, 92.0, 80.0, 0.5],
+    [252.0, 230.0, 70.0, 0.68],
 ];
-/// Blue for less, white for the same, red for more.
-const DIFFERENCE: &[[f32; 3]] = &[[20.0, 60.0, 200.0], [255.0, 255.0, 255.0], [200.0, 30.0, 30.0]];
+/// Blue for less, nothing for the same, orange for more. As the page has it.
+const DIFFERENCE: &[Colour] = &[
+    [20.0, 90.0, 230.0, 0.75],
+    [60.0, 140.0, 240.0, 0.35],
+    [255.0, 255.0, 255.0, 0.0],
+    [250.0, 150.0, 40.0, 0.35],
+    [235.0, 80.0, 0.0, 0.75],
+];
 
 impl Scale {
     fn of(maps: &AttentionMaps) -> Option<(&PictureMap, Self)> {
@@ -76,10 +84,11 @@ impl Scale {
         }
         let map = maps.pictures.first()?;
         let high = map.average.iter().fold(0.0f32, |most, x| most.max(*x));
-        Some((map, Self { stops: MORE, low: 0.0, high }))
+        let low = map.average.iter().fold(high, |least, x| least.min(*x));
+        Some((map, Self { stops: MORE, low, high }))
     }
 
-    fn color(&self, value: f32) -> [f32; 3] {
+    fn color(&self, value: f32) -> Colour {
         let range = (self.high - self.low).max(f32::MIN_POSITIVE);
         let at = ((value - self.low) / range).clamp(0.0, 1.0) * (self.stops.len() - 1) as f32;
         let first = (at as usize).min(self.stops.len() - 2);
@@ -92,7 +101,6 @@ impl Scale {
 
 /// The picture with the map over it and a legend below.
 fn draw(picture: RgbImage, maps: &AttentionMaps) -> RgbImage {
-    const OPACITY: f32 = 0.6;
     let Some((map, scale)) = Scale::of(maps) else {
         return picture;
     };
@@ -104,7 +112,7 @@ fn draw(picture: RgbImage, maps: &AttentionMaps) -> RgbImage {
         // The model sees the picture squeezed into a square of patches.
         let (u, v) = ((x as f32 + 0.5) / width as f32, (y as f32 + 0.5) / height as f32);
         let color = scale.color(between(&map.average, maps.side, u, v));
-        out.put_pixel(x, y, blend(*pixel, color, OPACITY));
+        out.put_pixel(x, y, blend(*pixel, color));
     }
     let percent = |value: f32| format!("{:.1}%", 100.0 * value);
     let (low, high) = (percent(scale.low), percent(scale.high));
@@ -117,7 +125,7 @@ fn draw(picture: RgbImage, maps: &AttentionMaps) -> RgbImage {
         let part = (x - bar[0]) as f32 / (bar[1] - bar[0]) as f32;
         let color = scale.color(scale.low + part * (scale.high - scale.low));
         for y in margin..legend - margin {
-            out.put_pixel(x, height + y, blend(Rgb([255; 3]), color, 1.0));
+            out.put_pixel(x, height + y, blend(GREY, color));
         }
     }
     write_text(&mut out, &low, [margin, height + 4 * unit], unit);
@@ -125,7 +133,11 @@ fn draw(picture: RgbImage, maps: &AttentionMaps) -> RgbImage {
     out
 }
 
-fn blend(below: Rgb<u8>, above: [f32; 3], opacity: f32) -> Rgb<u8> {
+/// What the legend's colours lie on, as on the page.
+const GREY: Rgb<u8> = Rgb([128; 3]);
+
+fn blend(below: Rgb<u8>, above: Colour) -> Rgb<u8> {
+    let opacity = above[3];
     let mix = |a: u8, b: f32| (f32::from(a) * (1.0 - opacity) + b * opacity).round() as u8;
     Rgb(std::array::from_fn(|i| mix(below.0[i], above[i])))
 }
@@ -215,6 +227,23 @@ mod tests {
         assert_eq!(drawn.get_pixel(0, 160), &Rgb([255; 3]));
         let black = drawn.enumerate_pixels().filter(|(_, y, p)| *y >= 160 && light(p) == 0);
         assert!(black.count() > 100, "the legend has its numbers");
+    }
+
+    #[test]
+    fn the_colours_are_the_page_s() {
+        let (script, style) = (
+            include_str!("../../../www/page/map_panel.js"),
+            include_str!("../../../www/page/map.css"),
+        );
+        let join = |stops: &[Colour], stop: fn(&Colour) -> String| {
+            stops.iter().map(stop).collect::<Vec<_>>().join(", ")
+        };
+        for (name, stops) in [("MORE", MORE), ("DIFFERENCE", DIFFERENCE)] {
+            let list = join(stops, |[r, g, b, a]| format!("[{r}, {g}, {b}, {a}]"));
+            assert!(script.contains(&format!("const {name} = [{list}];")), "{list}");
+            let list = join(stops, |[r, g, b, a]| format!("rgb({r} {g} {b} / {a})"));
+            assert!(style.contains(&format!("(to right, {list})")), "{list}");
+        }
     }
 
     #[test]

@@ -45,7 +45,7 @@ const CONFIG: &str = r#"{"model_type":"instructblip","num_query_tokens":2,"torch
   "qformer_config":{"vocab_size":16,"hidden_size":32,"num_hidden_layers":1,"num_attention_heads":2,
     "intermediate_size":64,"max_position_embeddings":8,"cross_attention_frequency":2,"encoder_hidden_size":8},
   "text_config":{"model_type":"t5","vocab_size":40,"d_model":64,"d_kv":16,"d_ff":96,"num_layers":1,"num_decoder_layers":1,"num_heads":3,
-    "feed_forward_proj":"gated-gelu","dense_act_fn":"gelu","is_gated_act":true,"torch_dtype":"bfloat16"}}"#;
+    "feed_forward_proj":"gated-gelu","dense_act_fn":"gelu","is_gated_act":true,"tie_word_embeddings":false,"torch_dtype":"bfloat16"}}"#;
 
 pub(super) const PATCH: &str = "vision_model.embeddings.patch_embedding.weight";
 pub(super) const SHARED: &str = "language_model.shared.weight";

@@ -76,7 +76,9 @@ fn names_that_no_conversion_reads_are_left_alone() {
         "qformer_tokenizer\\vocab.txt",
         "../model.safetensors",
         "a/model.safetensors",
-        "README.md",
+        "docs/README.md",
+        "LICENSE/x",
+        "qformer_tokenizer/spiece.model",
     ];
     let server = listing(move |listing| {
         for name in names {
@@ -110,6 +112,13 @@ fn lists_that_contradict_themselves_are_refused() {
             "lists config.json twice",
         ),
         (listing(|all| all["siblings"] = json!(vec![json!({"rfilename":"x"}); 20_001])), "20000"),
+        (
+            listing(|all| {
+                let named = |n| json!({ "rfilename": format!("LICENSE-{n}"), "size": 1 });
+                all["siblings"].as_array_mut().unwrap().extend((0..17).map(named));
+            }),
+            "more than 16",
+        ),
         (listing(|all| all["more"] = json!("x".repeat(9 << 20))), "more than"),
     ];
     for (server, expected) in servers {

@@ -150,7 +150,7 @@ impl Repository {
     }
 
     pub(super) fn listing(&self) -> serde_json::Value {
-        let mut names = vec!["README.md".to_owned(), "pytorch_model.bin".into()];
+        let mut names = vec!["notes.md".to_owned(), "pytorch_model.bin".into()];
         for folder in ["", "qformer_tokenizer/"] {
             for entry in std::fs::read_dir(self.0.join(folder)).unwrap().flatten() {
                 if entry.path().is_file() {

@@ -51,7 +51,7 @@ fn fields_defaults_and_derived_values() {
     assert_eq!(bridge.encoder_hidden_size, 24, "the vision tower's width, as in the reference");
     assert_eq!((text.num_decoder_layers, text.inner_dim()), (2, 48));
     assert_eq!(text.dense_act_fn, Activation::Gelu);
-    assert!(text.is_gated_act && !text.tie_word_embeddings);
+    assert!(text.is_gated_act && !text.scale_decoder_outputs);
     assert_eq!((text.decoder_start_token_id, text.eos_token_id, text.pad_token_id), (0, 1, 0));
     assert!(c.quantization_config.is_none());
     assert_eq!(c.bridge_config.looking_layers(), [0, 2]);
@@ -63,15 +63,15 @@ fn fields_defaults_and_derived_values() {
 
 #[test]
 fn the_defaults_are_the_real_model_s() {
-    let c =
-        parse(&json!({"model_type": "instructblip", "text_config": {"model_type": "t5"}})).unwrap();
+    let flan = json!({"model_type": "t5", "feed_forward_proj": "gated-gelu", "tie_word_embeddings": false});
+    let c = parse(&json!({"model_type": "instructblip", "text_config": flan})).unwrap();
     let (vision, bridge, text) = sections(&c);
     assert_eq!(
         (vision.hidden_size, vision.num_hidden_layers, vision.num_tokens()),
         (1408, 39, 257)
     );
     assert_eq!((bridge.hidden_size, bridge.num_query_tokens), (768, 32));
-    assert_eq!((text.dense_act_fn, text.is_gated_act), (Activation::Relu, false));
+    assert_eq!((text.dense_act_fn, text.d_model), (Activation::GeluNew, 512));
 }
 
 #[test]
@@ -84,15 +84,25 @@ fn activations_derive_from_the_projection_where_absent() {
     ] {
         let mut config = with("/text_config/feed_forward_proj", projection.into());
         config["text_config"].as_object_mut().unwrap().remove("dense_act_fn");
-        let config = parse(&config).unwrap();
-        let (_, _, text) = sections(&config);
+        let text: T5Config = serde_json::from_value(config["text_config"].clone()).unwrap();
         assert_eq!((text.is_gated_act, text.dense_act_fn), (gated, activation), "{projection}");
+        assert_eq!(parse(&config).is_ok(), gated, "{projection}");
     }
     for name in ["gelu", "gelu_new", "relu", "silu"] {
         let activation = Activation::try_from(name.to_owned()).unwrap();
         assert_eq!(activation.name(), name);
         assert_eq!(serde_json::to_value(activation).unwrap(), name);
     }
+}
+
+/// Since version 5 of the reference `tie_word_embeddings` is always true, and another field says
+/// what it said.
+#[test]
+fn an_output_projection_of_its_own_is_told_by_either_field() {
+    let mut config = with("/text_config/tie_word_embeddings", json!(true));
+    config["text_config"]["scale_decoder_outputs"] = json!(false);
+    let config = parse(&config).unwrap();
+    assert!(!sections(&config).2.scale_decoder_outputs);
 }
 
 #[test]
@@ -162,6 +172,11 @@ fn absurd_values_are_refused_by_name() {
         ),
         ("/text_config/model_type", json!("llama"), "llama"),
         ("/text_config/model_type", Value::Null, "opt"),
+        ("/text_config/is_gated_act", json!(false), "is_gated_act"),
+        ("/text_config/feed_forward_proj", json!("relu"), "is_gated_act"),
+        ("/text_config/tie_word_embeddings", json!(true), "tie_word_embeddings"),
+        ("/text_config/tie_word_embeddings", Value::Null, "tie_word_embeddings"),
+        ("/text_config/scale_decoder_outputs", json!(true), "scale_decoder_outputs"),
         ("/text_config/d_kv", json!(0), "d_kv"),
         ("/text_config/num_heads", json!(5000), "num_heads"),
         ("/text_config/vocab_size", json!(1), "eos_token_id"),

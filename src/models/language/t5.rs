@@ -305,3 +305,59 @@ impl FeedForward {
         self.wo.forward_with(&hidden, None, Some(x))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::relative_position_bucket;
+
+    /// The reference's formula with its rounding: the distances are f32 tensors, the divisor a
+    /// number of the host's.
+    fn reference(distance: i64, bidirectional: bool, buckets: i64, max_distance: i64) -> i64 {
+        let (mut bucket, mut buckets, mut distance) = (0, buckets, distance);
+        if bidirectional {
+            buckets /= 2;
+            bucket += i64::from(distance > 0) * buckets;
+            distance = distance.abs();
+        } else {
+            distance = -distance.min(0);
+        }
+        let exact = buckets / 2;
+        if distance < exact {
+            return bucket + distance;
+        }
+        let divisor = (max_distance as f64 / exact as f64).ln() as f32;
+        let share = (distance as f32 / exact as f32).ln() / divisor;
+        bucket + (exact + (share * (buckets - exact) as f32) as i64).min(buckets - 1)
+    }
+
+    #[test]
+    fn buckets_are_the_reference_s() {
+        let sizes = [(32, 128), (4, 8), (8, 20), (16, 64), (48, 300), (64, 256), (128, 512)];
+        for (buckets, most) in sizes {
+            for bidirectional in [true, false] {
+                for distance in -300..=300 {
+                    let bucket = relative_position_bucket(
+                        distance,
+                        bidirectional,
+                        buckets as usize,
+                        most as usize,
+                    );
+                    let expected = reference(distance, bidirectional, buckets, most);
+                    let case = format!("{distance}, {bidirectional}, {buckets} to {most}");
+                    assert_eq!(bucket as i64, expected, "{case}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn powers_of_two_begin_a_bucket() {
+        let encoder = [15, 16, 31, 32, 63, 64, 127, 128, 1000];
+        let bucket = |distance: i64| relative_position_bucket(distance, true, 32, 128);
+        assert_eq!(encoder.map(|distance| bucket(-distance)), [9, 10, 11, 12, 13, 14, 15, 15, 15]);
+        assert_eq!(encoder.map(bucket), [25, 26, 27, 28, 29, 30, 31, 31, 31]);
+        let decoder = [0, -15, -16, -113, -128, -1000, 1, 300];
+        let bucket = |distance: i64| relative_position_bucket(distance, false, 32, 128);
+        assert_eq!(decoder.map(bucket), [0, 15, 16, 31, 31, 31, 0, 0]);
+    }
+}

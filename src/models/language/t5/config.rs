@@ -32,10 +32,12 @@ pub struct T5Config {
     /// The feed-forward parts' activation. A `dense_act_fn` in the file wins over what
     /// `feed_forward_proj` implies, as in the reference.
     pub dense_act_fn: Activation,
-    /// Whether the activation gates a second product (T5 1.1).
+    /// Whether the activation gates a second product (T5 1.1): must be true.
     pub is_gated_act: bool,
-    /// Whether the output projection is the (scaled) embedding.
-    pub tie_word_embeddings: bool,
+    /// Whether the first T5's output projection is meant, which is the embedding, scaled: must be
+    /// false. Absent, it is `tie_word_embeddings`, which said so before version 5 of the
+    /// reference; since then every file says `tie_word_embeddings: true`.
+    pub scale_decoder_outputs: bool,
     /// The id every answer starts with.
     pub decoder_start_token_id: u32,
     /// The id that ends an answer.
@@ -61,6 +63,7 @@ struct Raw {
     dense_act_fn: Option<Activation>,
     is_gated_act: Option<bool>,
     tie_word_embeddings: Option<bool>,
+    scale_decoder_outputs: Option<bool>,
     decoder_start_token_id: Option<u32>,
     eos_token_id: Option<u32>,
     pad_token_id: Option<u32>,
@@ -96,7 +99,10 @@ impl TryFrom<Raw> for T5Config {
             layer_norm_epsilon: raw.layer_norm_epsilon.unwrap_or(1e-6),
             dense_act_fn,
             is_gated_act: raw.is_gated_act.unwrap_or(gated),
-            tie_word_embeddings: raw.tie_word_embeddings.unwrap_or(true),
+            scale_decoder_outputs: raw
+                .scale_decoder_outputs
+                .or(raw.tie_word_embeddings)
+                .unwrap_or(true),
             decoder_start_token_id: raw.decoder_start_token_id.unwrap_or(pad_token_id),
             eos_token_id: raw.eos_token_id.unwrap_or(1),
             pad_token_id,
@@ -115,6 +121,16 @@ impl T5Config {
     /// A size cannot be.
     pub(in super::super) fn check(&self) -> Result<()> {
         let at = Section("text_config");
+        if !self.is_gated_act {
+            return at.fail(
+                "is_gated_act is false (as feed_forward_proj says where it is absent): these are the feed-forward parts of the first T5; only those of T5 1.1 (FlanT5) are supported",
+            );
+        }
+        if self.scale_decoder_outputs {
+            return at.fail(
+                "tie_word_embeddings is true or absent, and scale_decoder_outputs is not false: the output would be the scaled embedding, as in the first T5; only an lm_head of its own, as in T5 1.1 (FlanT5), is supported",
+            );
+        }
         at.size("vocab_size", self.vocab_size, MAX_WIDTH)?;
         at.size("d_model", self.d_model, MAX_WIDTH)?;
         at.size("d_kv", self.d_kv, MAX_HEAD_WIDTH)?;
