@@ -32,6 +32,7 @@ pub fn run() -> Result<()> {
     steps.run("unit tests", || {
         let mut test = tools::cargo();
         test.args(["test", "--locked", "--lib", "--bins"]);
+        tools::without_desktop(&mut test);
         if let Some(driver) = tools::lavapipe() {
             test.env("VK_DRIVER_FILES", driver);
         }

@@ -80,6 +80,7 @@ fn native_package(package: &str) -> Result<Counts> {
     if std::env::var_os("INSTRUCTBLIP_ORACLE").is_some() {
         cargo.args(["--", "--include-ignored"]);
     }
+    tools::without_desktop(&mut cargo);
     match tools::lavapipe() {
         Some(driver) if std::env::var_os("VK_DRIVER_FILES").is_none() => {
             println!("Vulkan driver: {}", driver.display());

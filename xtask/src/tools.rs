@@ -9,6 +9,14 @@ use anyhow::{Context, Result, bail};
 /// Built one by one: `--workspace` would unite their features and compile Burn a second time.
 pub const PACKAGES: [&str; 2] = ["instructblip-web", "xtask"];
 
+/// Where there is no desktop, Vulkan's layers say so at every device that is opened; a folder that
+/// cannot exist says the same to them silently, as `instructblip` has it for itself.
+pub fn without_desktop(command: &mut Command) {
+    if cfg!(target_os = "linux") && std::env::var_os("XDG_RUNTIME_DIR").is_none() {
+        command.env("XDG_RUNTIME_DIR", "/dev/null/no-desktop");
+    }
+}
+
 /// The repository's root: above the folder of this crate, which `cargo run` names.
 pub fn root() -> PathBuf {
     let here = std::env::var_os("CARGO_MANIFEST_DIR")
