@@ -16,7 +16,7 @@ use web_time::Instant;
 use crate::checkpoint::safetensors::{Dtype, Header, TensorInfo};
 use crate::error::{Error, Result};
 use crate::image;
-use crate::kernels::words_tensor;
+use crate::kernels::{TokenHistory, words_tensor};
 use crate::models::t5::At;
 use crate::pace::Pace;
 use crate::readback;
@@ -265,10 +265,11 @@ pub async fn verify(session: &Session, golden: &Golden, options: &VerifyOptions)
 
     let language = model.language_model();
     let text = &session.config().text_config;
-    let texts = words_tensor(vec![text.decoder_start_token_id, 0], session.device());
+    let start = TokenHistory::lines(&[&[text.decoder_start_token_id]]);
+    let history = TokenHistory::new(words_tensor(start, session.device()), 1);
     let position = words_tensor(vec![0], session.device());
     let cross = language.cross_keys(&hidden, &pace).await?;
-    let at = At { texts: &texts, position: &position, lineage: None };
+    let at = At { history: &history, position: &position, lineage: None };
     let logits = language.step(at, &mut language.start(&cross, 1, 1));
     report.push("decoder_step0_logits", &logits, golden, tolerance).await?;
     report.generation(session, golden, &hidden).await?;

@@ -15,7 +15,8 @@ use burn_cubecl::cubecl::wgpu::WgpuServer;
 use burn_cubecl::tensor::CubeTensor;
 use burn_wgpu::{AutoCompiler, WgpuResource};
 
-use super::launch::{self, Shader};
+use super::shader::Shader;
+use super::tensors::cube_of;
 use crate::error::{Error, Result};
 use crate::gpu::Gpu;
 use crate::meter::{self, Counts};
@@ -34,7 +35,7 @@ pub(super) struct Entry {
     pub(super) shader: Shader,
     /// In the order of their bindings.
     pub(super) buffers: Vec<CubeTensor>,
-    pub(super) params: Vec<u8>,
+    pub(super) params: Vec<u64>,
     pub(super) grid: [u32; 3],
     pub(super) work: Counts,
 }
@@ -77,6 +78,10 @@ pub fn record<T>(gpu: &Gpu, work: impl FnOnce() -> T) -> Result<(T, Recording)> 
     let result = work();
     let entries = TAPE.take().unwrap_or_default();
     Ok((result, Recording::new(gpu, entries)?))
+}
+
+fn not_on_gpu() -> Error {
+    Error::Internal { reason: "only what lies on a GPU is recorded".into() }
 }
 
 impl Recording {
@@ -134,6 +139,20 @@ impl Recording {
         drop(pass);
         meter::replayed(&self.work);
     }
+
+    /// Submits all kernels as one compute pass, and after it what `then` encodes.
+    pub fn submit(
+        &self,
+        gpu: &Gpu,
+        timestamps: Option<wgpu::ComputePassTimestampWrites<'_>>,
+        then: impl FnOnce(&mut wgpu::CommandEncoder),
+    ) -> wgpu::SubmissionIndex {
+        // No label: it would be a string made for the browser with every token.
+        let mut encoder = gpu.raw.create_command_encoder(&Default::default());
+        self.encode(&mut encoder, timestamps);
+        then(&mut encoder);
+        gpu.queue.submit([encoder.finish()])
+    }
 }
 
 /// All parameters of a recording in one buffer.
@@ -144,11 +163,12 @@ struct Uniforms {
 
 impl Uniforms {
     fn new(gpu: &Gpu, entries: &[Entry]) -> Self {
-        let sizes: Vec<usize> = entries.iter().map(|entry| entry.params.len()).collect();
+        let sizes: Vec<usize> =
+            entries.iter().map(|entry| size_of_val(&entry.params[..])).collect();
         let padded = |bytes: usize| bytes.next_multiple_of(UNIFORM_ALIGNMENT);
         let mut bytes = Vec::with_capacity(sizes.iter().copied().map(padded).sum());
         for entry in entries {
-            bytes.extend_from_slice(&entry.params);
+            bytes.extend_from_slice(bytemuck::cast_slice(&entry.params));
             bytes.resize(padded(bytes.len()), 0);
         }
         let buffer = gpu.raw.create_buffer(&wgpu::BufferDescriptor {
@@ -236,9 +256,7 @@ impl Slot {
     /// # Errors
     /// The tensor is not on a GPU, or the device gives up the buffer.
     pub fn new(words: &Tensor<1, Int>) -> Result<Self> {
-        let Some(tensor) = launch::cube_of(words.clone()) else {
-            return Err(Error::Internal { reason: "a slot must lie on a GPU".into() });
-        };
+        let tensor = cube_of(words.clone()).ok_or_else(not_on_gpu)?;
         Ok(Self { memory: Memory::of(&tensor)? })
     }
 

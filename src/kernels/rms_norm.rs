@@ -2,7 +2,14 @@
 
 use burn::tensor::Tensor;
 
-use super::launch::{Arg, Host, Launch, Shader, Work, fold_grid};
+use super::launch::{Arg, Host, Launch, Shader, Work, fold_grid, kernel};
+
+kernel! {
+    name: "rms_norm",
+    parts: [],
+    params: { rows: u32, width: u32, epsilon: f32 },
+    variants: || vec![shader()],
+}
 
 /// Invocations that share a row.
 const LANES: u32 = 32;
@@ -19,7 +26,7 @@ pub fn rms_norm(x: &Tensor<3>, weight: &Tensor<1>, epsilon: f32) -> Tensor<3> {
         shader: shader(),
         inputs: vec![Arg::from(x), Arg::from(weight)],
         output: count * width,
-        params: &[count as u32, width as u32, epsilon.to_bits()],
+        params: &Params { rows: count as u32, width: width as u32, epsilon },
         workgroup: ROWS * LANES,
         grid: fold_grid(count.div_ceil(ROWS as usize)),
         work: Work::default(),
@@ -41,11 +48,6 @@ fn oracle(host: &[Host], width: usize, epsilon: f64) -> Vec<f32> {
     out
 }
 
-pub(super) fn shader() -> Shader {
-    Shader {
-        name: "rms_norm",
-        parts: vec![include_str!("../../shaders/rms_norm.wgsl")],
-        constants: vec![("LANES", LANES), ("ROWS", ROWS)],
-        flags: Vec::new(),
-    }
+fn shader() -> Shader {
+    KERNEL.shader(vec![("LANES", LANES), ("ROWS", ROWS)], vec![])
 }

@@ -4,7 +4,7 @@ use burn::tensor::{Int, Tensor};
 
 use super::T5;
 use crate::error::Result;
-use crate::kernels::{Past, Reach, attention_step, cache_append};
+use crate::kernels::{Past, Reach, TokenHistory, attention_step, cache_append};
 use crate::pace::Pace;
 
 /// Cross-attention's keys and values by layer, `[1, encoder tokens, inner]`: computed once for a
@@ -20,7 +20,6 @@ pub struct DecoderState {
     cache: Vec<Tensor<3>>,
     /// Relative bias by distance, `[capacity, heads]`; the last row is distance 0.
     bias: Tensor<2>,
-    rows: usize,
     capacity: usize,
 }
 
@@ -36,9 +35,9 @@ impl DecoderState {
 /// another position.
 #[derive(Clone, Copy, Debug)]
 pub struct At<'a> {
-    /// A line of `2 * rows` words for each position, the ids of all texts first.
-    pub texts: &'a Tensor<1, Int>,
-    /// The line of the tokens that this step reads, one word.
+    /// The texts so far.
+    pub history: &'a TokenHistory,
+    /// The position of the tokens that this step reads, one word.
     pub position: &'a Tensor<1, Int>,
     /// `[rows, capacity]`: the row whose cache holds each token of a text, this one included;
     /// without it every text lies in its own row.
@@ -69,7 +68,6 @@ impl T5 {
             cache: cross.0.iter().map(|(keys, _)| empty(keys)).collect(),
             cross: cross.clone(),
             bias: self.causal_bias(capacity),
-            rows,
             capacity,
         }
     }
@@ -79,7 +77,7 @@ impl T5 {
     /// recorded.
     #[must_use]
     pub fn step(&self, at: At<'_>, state: &mut DecoderState) -> Tensor<2> {
-        let mut x = self.shared.step(at.texts, at.position, state.rows);
+        let mut x = self.shared.step(at.history, at.position);
         for ((block, cache), cross) in
             self.decoder.blocks.iter().zip(&mut state.cache).zip(&state.cross.0)
         {
