@@ -6,6 +6,8 @@
 
 #[path = "kernels/next_token.rs"]
 mod next_token;
+#[path = "kernels/record.rs"]
+mod record;
 #[path = "kernels/step.rs"]
 mod step;
 

@@ -228,7 +228,7 @@ impl<'a> Stepper<'a> {
         }
         let gpu = tape.gpu;
         let (chosen, recording) = record(gpu, || self.launch())?;
-        let chosen = Slot::new(&chosen)?;
+        let chosen = recording.output(&chosen)?;
         // What Burn has been given so far comes before the replays.
         readback::flush(&gpu.device)?;
         if let Some(tape) = &mut self.tape {

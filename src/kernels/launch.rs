@@ -65,7 +65,7 @@ impl Launch<'_> {
         let shape = Shape::new([self.output]);
         let output =
             CubeTensor::new_contiguous(first.client, first.device, shape, handle, V::DTYPE);
-        self.dispatch(&output);
+        self.dispatch(&output, false);
         from_cube::<V>(output)
     }
 
@@ -79,7 +79,7 @@ impl Launch<'_> {
         oracle: impl Fn(&[Host], &mut [V]),
     ) -> Tensor<1, V::Kind> {
         if let Some(output) = cube_of(target.clone()) {
-            self.dispatch(&output);
+            self.dispatch(&output, true);
             return target;
         }
         let mut values = V::to_host(&target);
@@ -91,8 +91,8 @@ impl Launch<'_> {
         self.inputs.iter().map(Arg::to_host).collect()
     }
 
-    /// Launches the kernel, or writes it down.
-    fn dispatch(self, output: &CubeTensor) {
+    /// Launches the kernel, or writes it down. With `in_place` the output holds something before.
+    fn dispatch(self, output: &CubeTensor, in_place: bool) {
         let words: usize = self.inputs.iter().map(Arg::len).sum();
         let moved = (words * size_of::<u32>()) as u64 + output.handle.size();
         let work = Counts {
@@ -105,6 +105,7 @@ impl Launch<'_> {
         let entry = Entry {
             shader: self.shader,
             buffers: inputs.chain([output.clone()]).collect(),
+            in_place,
             params: pack(self.params.words()),
             grid: self.grid,
             work,
