@@ -29,9 +29,10 @@ pub struct Warp {
     pub top_p: f32,
 }
 
-/// Writes the tokens after `position` (one word) into `history`, which is returned: for each row of
-/// `scores` `[rows, width]` one drawn by the uniform `draws` `[rows]` (f32 bits, in `0..1`), and its
-/// log-probability among the tokens left. The memory is changed under every clone of the history.
+/// Writes the tokens after `position` (one word) into `history`, which is returned: for each row
+/// of `scores` `[rows, width]` one drawn by the uniform `draws` `[rows]` (f32 bits, in `0..1`), and
+/// its log-probability among the tokens left. The memory is changed under every clone of the
+/// history.
 #[must_use]
 pub fn sample(
     scores: &Tensor<2>,

@@ -19,9 +19,9 @@ const WORKGROUP: u32 = 256;
 /// Label of a candidate that is none: fewer than k were numbers.
 pub const NO_CANDIDATE: u32 = u32::MAX;
 
-/// The `k` largest of `scores` `[rows, width]` plus `offsets` `[rows]` (f32 bits), over all rows: `[2 * k]`
-/// words, pairs of the flat index `row * width + column` and the bits of the sum (f32), best
-/// first, of equals the smaller index.
+/// The `k` largest of `scores` `[rows, width]` plus `offsets` `[rows]` (f32 bits), over all rows:
+/// `[2 * k]` words, pairs of the flat index `row * width + column` and the bits of the sum (f32),
+/// best first, of equals the smaller index.
 #[must_use]
 pub fn top_k(scores: &Tensor<2>, offsets: &Tensor<1, Int>, k: usize) -> Tensor<1, Int> {
     let [rows, width] = scores.dims();
