@@ -1,13 +1,13 @@
 // Index of the largest value of each row, the smallest index among equals as torch.argmax, and
-// its log-softmax: the next tokens of the texts. `texts` has a line a position: the ids of all
-// rows, then the bits of their log-probabilities; the line after `position` is written.
+// its log-softmax: the tokens after `position` of the texts.
 //
-// One workgroup a row. Needs reduce.wgsl. Constants: WORKGROUP, a power of two.
+// One workgroup a row. Needs reduce.wgsl and token_history.wgsl of shaders/parts.
+// Constants: WORKGROUP, a power of two.
 struct Params { rows: u32, width: u32 }
 
 @group(0) @binding(auto) var<storage, read_write> x: array<f32>;
 @group(0) @binding(auto) var<storage, read_write> position: array<u32>;
-@group(0) @binding(auto) var<storage, read_write> texts: array<u32>;
+@group(0) @binding(auto) var<storage, read_write> history: array<u32>;
 @group(0) @binding(auto) var<uniform> params: Params;
 
 var<workgroup> values: array<f32, WORKGROUP>;
@@ -53,8 +53,6 @@ fn main(
     }
     let total = sum_of_all(local, sum);
     if (local == 0u) {
-        let line = (position[0] + 1u) * 2u * params.rows;
-        texts[line + row] = indices[0];
-        texts[line + params.rows + row] = bitcast<u32>(-log(total));
+        write_token(position[0] + 1u, row, params.rows, indices[0], -log(total));
     }
 }

@@ -9,6 +9,7 @@
 // q, k and v are rows of `*_stride` values starting at `*_offset`; with the flag PACKED all three
 // lie in one buffer. k and v of batch entry b are those of entry b % kv_batch, so texts share them.
 // With CAUSAL the last query sees all keys and every earlier one a key less.
+// Needs multiply_add() of shaders/parts.
 // Constants: WIDTH, the head width, at most 256; LANES, at least 16 and a quarter of it. Flags:
 // PACKED, BIAS, CAUSAL; VECTORS where WIDTH and all strides and offsets are multiples of 4, so
 // that values are read four at a time.
@@ -110,20 +111,6 @@ fn score4(products: vec4<f32>, t: u32, s: u32, head: u32) -> vec4<f32> {
 
 fn max4(x: vec4<f32>) -> f32 {
     return max(max(x.x, x.y), max(x.z, x.w));
-}
-
-fn add_row(sum: vec4<f32>, x: vec4<f32>, w: mat4x4<f32>) -> vec4<f32> {
-    return sum + x.x * w[0] + x.y * w[1] + x.z * w[2] + x.w * w[3];
-}
-
-// sum + w * x, written so that each term is one multiply-add.
-fn multiply_add(sum: mat4x4<f32>, x: mat4x4<f32>, w: mat4x4<f32>) -> mat4x4<f32> {
-    return mat4x4<f32>(
-        add_row(sum[0], x[0], w),
-        add_row(sum[1], x[1], w),
-        add_row(sum[2], x[2], w),
-        add_row(sum[3], x[3], w),
-    );
 }
 
 @compute @workgroup_size(GROUPS * LANES)

@@ -1,14 +1,15 @@
 // Embedding gather from packed rows: out[t, :] = w[ids[t], :]. Needs weight8() of shaders/weights.
 //
 // One workgroup a token, eight columns an invocation at a time. An id beyond the table gives
-// zeros; ids are checked on the host. With STEP `ids` holds lines of 2 * tokens words, one a
-// position, and the ids are the first half of the line `position`.
-// Constants: WORKGROUP. Flags: STEP.
+// zeros; ids are checked on the host. With STEP the ids are those of `tokens` texts at `position`,
+// which needs token_history.wgsl of shaders/parts. Constants: WORKGROUP. Flags: STEP.
 struct Params { tokens: u32, n: u32, k: u32 }
 
-@group(0) @binding(auto) var<storage, read_write> ids: array<u32>;
 //#if STEP
+@group(0) @binding(auto) var<storage, read_write> history: array<u32>;
 @group(0) @binding(auto) var<storage, read_write> position: array<u32>;
+//#else
+@group(0) @binding(auto) var<storage, read_write> ids: array<u32>;
 //#endif
 @group(0) @binding(auto) var<storage, read_write> out: array<f32>;
 @group(0) @binding(auto) var<uniform> params: Params;
@@ -22,7 +23,7 @@ fn main(
     let t = id.x + id.y * count.x;
     if (t >= params.tokens) { return; }
 //#if STEP
-    let n = ids[position[0] * 2u * params.tokens + t];
+    let n = token_at(position[0], t, params.tokens);
 //#else
     let n = ids[t];
 //#endif

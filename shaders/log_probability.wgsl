@@ -1,7 +1,7 @@
 // The log-softmax of one given entry of each row: out[r] = log softmax(logits[r, :])[ids[r]].
 // An id beyond the row gives 0, so that padding adds nothing.
 //
-// One workgroup a row. Needs reduce.wgsl. Constants: WORKGROUP, a power of two.
+// One workgroup a row. Needs reduce.wgsl of shaders/parts. Constants: WORKGROUP, a power of two.
 struct Params { rows: u32, width: u32 }
 
 @group(0) @binding(auto) var<storage, read_write> logits: array<f32>;

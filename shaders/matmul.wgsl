@@ -7,7 +7,7 @@
 // share each such block, each taking its part of every DEPTH, so that a product with few rows
 // still fills the GPU without a second pass; they add up in workgroup memory at the end.
 // Nothing here is a loop over an array of sums, which not every compiler keeps in registers.
-// Needs weight8() of shaders/weights and activate().
+// Needs weight8() of shaders/weights, activate() and multiply_add() of shaders/parts.
 // Constants: THREAD_ROWS, SLICES, DEPTH (a multiple of 8 and of 4 * SLICES), ACTIVATION.
 // Flags: BIAS, RESIDUAL; VECTORS where k is a multiple of 4, so that x is read four at a time.
 struct Params { m: u32, n: u32, k: u32 }
@@ -53,21 +53,6 @@ fn x4(m: u32, at: u32) -> vec4<f32> {
 
 fn tile4(at: u32, stride: u32) -> mat4x4<f32> {
     return mat4x4<f32>(tile[at], tile[at + stride], tile[at + 2u * stride], tile[at + 3u * stride]);
-}
-
-fn add_row(sum: vec4<f32>, x: vec4<f32>, w: mat4x4<f32>) -> vec4<f32> {
-    return sum + x.x * w[0] + x.y * w[1] + x.z * w[2] + x.w * w[3];
-}
-
-// sum + w * x: column i of the sum is row i of the result. Written so that each term is one
-// multiply-add.
-fn multiply_add(sum: mat4x4<f32>, x: mat4x4<f32>, w: mat4x4<f32>) -> mat4x4<f32> {
-    return mat4x4<f32>(
-        add_row(sum[0], x[0], w),
-        add_row(sum[1], x[1], w),
-        add_row(sum[2], x[2], w),
-        add_row(sum[3], x[3], w),
-    );
 }
 
 // Four columns of row m of the product, from column n on.

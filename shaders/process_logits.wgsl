@@ -1,13 +1,13 @@
 // Logits as the choice of the next token sees them: with NORMALIZE their log-softmax first, then
-// the repetition penalty on the tokens of the row's history, then the banned tokens lowered out
-// of reach.
+// the repetition penalty on the tokens of the row's history up to `position`, then the banned
+// tokens lowered out of reach: `ban_count` indices row * width + token.
 //
-// One workgroup a row of `width`. `texts` has a line of 2 * rows words a position, ids first; those
-// up to `position` are the history. `bans` holds `ban_count` indices row * width + token. Needs reduce.wgsl. Constants: WORKGROUP, a power of two. Flags: NORMALIZE.
+// One workgroup a row of `width`. Needs reduce.wgsl and token_history.wgsl of shaders/parts.
+// Constants: WORKGROUP, a power of two. Flags: NORMALIZE.
 struct Params { rows: u32, width: u32, ban_count: u32, penalty: f32 }
 
 @group(0) @binding(auto) var<storage, read_write> logits: array<f32>;
-@group(0) @binding(auto) var<storage, read_write> texts: array<u32>;
+@group(0) @binding(auto) var<storage, read_write> history: array<u32>;
 @group(0) @binding(auto) var<storage, read_write> position: array<u32>;
 @group(0) @binding(auto) var<storage, read_write> bans: array<u32>;
 @group(0) @binding(auto) var<storage, read_write> out: array<f32>;
@@ -45,7 +45,7 @@ fn main(
     // A token that occurs twice is written twice with the same value: read from `logits`, it is
     // penalised once.
     for (var i = local; i <= position[0]; i += WORKGROUP) {
-        let token = texts[i * 2u * params.rows + row];
+        let token = token_at(i, row, params.rows);
         if (token < params.width) {
             let value = logits[first + token] - largest - log_total;
             out[first + token] = select(value / params.penalty, value * params.penalty, value < 0.0);

@@ -1,19 +1,18 @@
 // Draws one token of each row: scores over the temperature, the top_k best, of these the most
 // likely ones until their sum reaches top_p, then the token at which the running sum of their
 // probabilities, in the order of ids, passes draws[row] in 0..1.
-// `texts` has a line a position: the ids of all rows, then the bits of their log-probabilities
-// among those left; the line after `position` is written.
+// It is written after `position`, with its log-probability among those left.
 //
 // Neither step sorts: a float's bits, made to order as integers, are searched bit by bit for the
 // smallest threshold above which there are fewer than k tokens, or less than top_p of the sum.
-// Equal scores stay or go together. One workgroup a row. Needs reduce.wgsl.
-// Constants: WORKGROUP, a power of two.
+// Equal scores stay or go together. One workgroup a row. Needs reduce.wgsl and token_history.wgsl
+// of shaders/parts. Constants: WORKGROUP, a power of two.
 struct Params { rows: u32, width: u32, top_k: u32, top_p: f32, temperature: f32 }
 
 @group(0) @binding(auto) var<storage, read_write> scores: array<f32>;
 @group(0) @binding(auto) var<storage, read_write> draws: array<f32>;
 @group(0) @binding(auto) var<storage, read_write> position: array<u32>;
-@group(0) @binding(auto) var<storage, read_write> texts: array<u32>;
+@group(0) @binding(auto) var<storage, read_write> history: array<u32>;
 @group(0) @binding(auto) var<uniform> params: Params;
 
 const LOWEST: f32 = -3.4028234e38;
@@ -109,8 +108,7 @@ fn main(
                 if (passed > target_sum) { break; }
             }
         }
-        let line = (position[0] + 1u) * 2u * params.rows;
-        texts[line + row] = chosen;
-        texts[line + params.rows + row] = bitcast<u32>(score(row, chosen) - largest - log(total));
+        let log_probability = score(row, chosen) - largest - log(total);
+        write_token(position[0] + 1u, row, params.rows, chosen, log_probability);
     }
 }

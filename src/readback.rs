@@ -9,7 +9,7 @@ use std::pin::Pin;
 use burn::tensor::{DType, Device, Int, Tensor};
 
 use crate::error::{Error, Result};
-use crate::kernels::launch;
+use crate::kernels::tensors;
 use crate::meter;
 
 /// Resolves once the GPU is done with what was launched before it was first polled.
@@ -52,7 +52,7 @@ pub fn flush(device: &Device) -> Result<()> {
 /// A fence behind `tensor`, ready at once on the host; no value is read.
 #[must_use]
 pub fn finished<const D: usize>(tensor: &Tensor<D>) -> Fence {
-    match launch::fence(tensor) {
+    match tensors::fence(tensor) {
         Some(fence) => Box::pin(async move { fence.await.map_err(gpu_error) }),
         None => Box::pin(std::future::ready(Ok(()))),
     }

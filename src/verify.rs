@@ -16,7 +16,7 @@ use web_time::Instant;
 use crate::checkpoint::safetensors::{Dtype, Header, TensorInfo};
 use crate::error::{Error, Result};
 use crate::image::{self, PixelValues};
-use crate::kernels::words_tensor;
+use crate::kernels::{TokenHistory, words_tensor};
 use crate::models::PictureFeatures;
 use crate::models::language::At;
 use crate::pace::Pace;
@@ -268,9 +268,10 @@ pub async fn verify(session: &Session, golden: &Golden, options: &VerifyOptions)
     }
 
     let language = model.language();
-    let texts = words_tensor(vec![context.first(), 0], session.device());
+    let start = TokenHistory::lines(&[&[context.first()]]);
+    let history = TokenHistory::new(words_tensor(start, session.device()), 1);
     let position = words_tensor(vec![0], session.device());
-    let at = At { texts: &texts, position: &position, lineage: None };
+    let at = At { history: &history, position: &position, lineage: None };
     let logits = language.step(at, &mut language.start(&context, 1, 1));
     report.push("decoder_step0_logits", &logits, golden, tolerance).await?;
     report.generation(session, golden, &context).await?;

@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use burn::tensor::{Tensor, TensorData};
 use instructblip_web::generation::{Stop, rank, uniform};
-use instructblip_web::kernels::{self, Warp, words_tensor};
+use instructblip_web::kernels::{self, TokenHistory, Warp, words_tensor};
 use instructblip_web::pace::Pace;
 use instructblip_web::session::{Answer, AskOptions, RankOptions, Session, TokenEvent};
 use instructblip_web::{Error, readback};
@@ -59,11 +59,12 @@ fn draws_follow_the_reference_s_probabilities() {
         for step in 0..10 {
             let draws = (0..rows as u32).map(|row| uniform(1, row, step).to_bits()).collect();
             let draws = words_tensor(draws, &gpu());
-            let texts = words_tensor(vec![0; 4 * rows], &gpu());
+            let second = TokenHistory::line(1, rows);
+            let history = TokenHistory::new(words_tensor(vec![0; second.end], &gpu()), rows);
             let first = words_tensor(vec![0], &gpu());
-            let words = kernels::sample(&logits, &draws, warp, texts, &first);
-            let words = pollster::block_on(readback::words(&words)).unwrap();
-            let words = &words[2 * rows..];
+            let history = kernels::sample(&logits, &draws, warp, history, &first);
+            let words = pollster::block_on(readback::words(history.words())).unwrap();
+            let words = &words[second];
             for (id, bits) in words[..rows].iter().zip(&words[rows..]) {
                 counts[*id as usize] += 1;
                 let reference = expected[*id as usize].ln();

@@ -2,10 +2,12 @@
 //! larger than a workgroup. Tolerances are relative to the largest value: both sides are f32 at
 //! the end, sums differ in order only, so a few units in the last place a summand is the bound.
 //! Layer norm has more room, since rows with a mean of 100 lose digits in the difference.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 
 #[path = "kernels/next_token.rs"]
 mod next_token;
+#[path = "kernels/record.rs"]
+mod record;
 #[path = "kernels/step.rs"]
 mod step;
 

@@ -16,7 +16,7 @@ const COPY_BYTES: u64 = 64 << 20;
 /// Multiply-adds of an invocation are 64 times this.
 const FMA_ROUNDS: u32 = 512;
 const FMA_WORKGROUPS: u32 = 512;
-/// Nine dispatches in each of 24 decoder layers and three more: a token of FlanT5-XL or -XXL, as
+/// Nine dispatches in each of 24 decoder layers and three more: a token of the largest models, as
 /// bare as it can be.
 const BARE_DISPATCHES: usize = 9 * 24 + 3;
 /// The same in reports that do not say: eight in each layer.

@@ -1,4 +1,4 @@
-//! The two products alone, at the shapes of InstructBLIP-FlanT5-XL.
+//! The two products alone, at the shapes of the published model of 4 billion parameters.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,9 +7,8 @@ use super::passes;
 use super::spread::Spread;
 use crate::error::Result;
 use crate::gpu::Gpu;
-use crate::kernels::linear::MATVEC_ROWS;
 use crate::kernels::record::record;
-use crate::kernels::{Epilogue, Matrix, floats_tensor, linear, words_tensor};
+use crate::kernels::{Epilogue, MATVEC_ROWS, Matrix, floats_tensor, linear, words_tensor};
 use crate::quant::{Format, GROUP};
 use crate::readback;
 

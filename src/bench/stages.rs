@@ -99,9 +99,7 @@ async fn replay(gpu: &Gpu, step: &Recording, options: &BenchOptions) -> Result<S
         let (mut seconds, mut running) = (0.0, None);
         for _ in 0..options.tokens {
             let begun = Instant::now();
-            let mut encoder = gpu.raw.create_command_encoder(&Default::default());
-            step.encode(&mut encoder, None);
-            gpu.queue.submit([encoder.finish()]);
+            step.submit(gpu, None, |_| ());
             seconds += begun.elapsed().as_secs_f64();
             if let Some(earlier) = running.replace(passes::done(gpu)) {
                 passes::wait(gpu, earlier).await?;

@@ -9,6 +9,7 @@ use super::processors::{bans, rules};
 use super::step::{Choice, Plan, Stepper, Told};
 use super::{Clock, Generated, Generator, OnToken, Sequence, Stop, Token};
 use crate::error::{Error, Result};
+use crate::kernels::TokenHistory;
 use crate::meter;
 use crate::models::language::Context;
 
@@ -35,18 +36,15 @@ pub(super) async fn search(
     let (mut told, mut clock) = (0, Clock::default());
     for position in 0.. {
         let running = &search.running;
-        // Lines of ids, each followed by as many words that nothing reads.
-        let texts: Vec<u32> = (0..=position)
-            .flat_map(|at| running.iter().map(move |beam| beam.ids[at]).chain(vec![0; beams]))
-            .collect();
+        let texts: Vec<&[u32]> = running.iter().map(|beam| &beam.ids[..]).collect();
+        let bans = bans(options, texts.iter().copied(), position + 1, vocab_size);
+        let texts = TokenHistory::lines(&texts);
         let lineage: Vec<Vec<u32>> = running
             .iter()
             .enumerate()
             .map(|(row, beam)| [&beam.rows[..], &[row as u32]].concat())
             .collect();
         let sums: Vec<u32> = running.iter().map(|beam| beam.sum.to_bits()).collect();
-        let bans =
-            bans(options, running.iter().map(|beam| &beam.ids[..]), position + 1, vocab_size);
         let step = Told {
             texts: Some(&texts),
             lineage: Some(&lineage),

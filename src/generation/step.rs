@@ -15,7 +15,7 @@ use inputs::Inputs;
 use crate::error::Result;
 use crate::gpu::{self, Gpu};
 use crate::kernels::record::{Recording, Slot, record};
-use crate::kernels::{self, ProcessLogits, Warp, argmax, process_logits, top_k};
+use crate::kernels::{self, ProcessLogits, TokenHistory, Warp, argmax, process_logits, top_k};
 use crate::models::LanguageModel;
 use crate::models::language::{At, Context, State};
 use crate::readback::{self, Reading, Ring};
@@ -44,7 +44,7 @@ impl Choice {
     fn words(self, rows: usize) -> usize {
         match self {
             Self::Best(count) => 2 * count,
-            Self::Greedy | Self::Draw(_) => 2 * rows,
+            Self::Greedy | Self::Draw(_) => TokenHistory::line(0, rows).len(),
         }
     }
 }
@@ -76,7 +76,7 @@ pub struct Rules {
 /// What the host tells a step; what is `None` stays as it was.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Told<'a> {
-    /// Lines of `2 * rows` words, one a position from the first on, ids first.
+    /// All lines of the [`TokenHistory`] up to the position of the step.
     pub texts: Option<&'a [u32]>,
     /// `[rows][position + 1]`: the row whose cache holds each token of a text.
     pub lineage: Option<&'a [Vec<u32>]>,
@@ -182,14 +182,14 @@ impl<'a> Stepper<'a> {
         }
         let gpu = self.tape.as_ref().map(|tape| tape.gpu);
         self.inputs.tell(gpu, self.state.capacity(), position, &told);
-        let line = match self.plan.choice {
+        let first = match self.plan.choice {
             Choice::Best(_) => 0,
-            _ => (position + 1) * 2 * self.plan.rows,
+            _ => TokenHistory::line(position + 1, self.plan.rows).start,
         };
         if self.tape.is_none() {
             let chosen = self.launch();
             let words = readback::words(&chosen).await?;
-            let words = words.into_iter().skip(line).take(self.plan.choice.words(self.plan.rows));
+            let words = words.into_iter().skip(first).take(self.plan.choice.words(self.plan.rows));
             return Ok(Chosen::There(words.collect()));
         }
         self.prepare()?;
@@ -200,12 +200,10 @@ impl<'a> Stepper<'a> {
             // A rehearsal: pipelines are made, nothing runs.
             return Ok(Chosen::There(vec![0; ring.words()]));
         }
-        // No labels: each would be a string made for the browser with every token.
-        let mut encoder = gpu.raw.create_command_encoder(&Default::default());
         let times = timestamps::step();
-        step.encode(&mut encoder, times.as_ref().map(PassTimes::writes));
-        chosen.copy_to(&mut encoder, line, ring.words(), ring.target());
-        let submission = gpu.queue.submit([encoder.finish()]);
+        let submission = step.submit(gpu, times.as_ref().map(PassTimes::writes), |encoder| {
+            chosen.copy_to(encoder, first, ring.words(), ring.target());
+        });
         Ok(Chosen::Read(ring.read(gpu, submission)))
     }
 
@@ -217,11 +215,11 @@ impl<'a> Stepper<'a> {
         }
         let gpu = tape.gpu;
         let (chosen, recording) = record(gpu, || self.launch())?;
-        let step = (recording, Slot::new(&chosen)?);
+        let chosen = recording.output(&chosen)?;
         // What Burn has been given so far comes before the replays.
         readback::flush(&gpu.device)?;
         if let Some(tape) = &mut self.tape {
-            tape.step = Some(step);
+            tape.step = Some((recording, chosen));
         }
         Ok(())
     }
@@ -229,9 +227,9 @@ impl<'a> Stepper<'a> {
     /// The step itself: decoder, rules, choice. Returns the tensor that holds what was chosen.
     fn launch(&mut self) -> Tensor<1, Int> {
         let inputs = &mut self.inputs;
-        let position = &inputs.position.words;
+        let (history, position) = (inputs.history(), &inputs.position.words);
         let at = At {
-            texts: &inputs.texts.words,
+            history: &history,
             position,
             lineage: inputs.lineage.as_ref().map(|input| &input.words),
         };
@@ -240,22 +238,21 @@ impl<'a> Stepper<'a> {
             scores = process_logits(&ProcessLogits {
                 logits: &scores,
                 normalize: rules.normalize,
-                texts: &inputs.texts.words,
+                history: &history,
                 position,
                 penalty: rules.penalty,
                 bans: &inputs.bans.words,
             });
         }
-        let texts = inputs.texts.words.clone();
-        let texts = match self.plan.choice {
+        let history = match self.plan.choice {
             Choice::Best(count) => return top_k(&scores, &inputs.numbers.words, count),
-            Choice::Greedy => argmax(&scores, texts, position),
+            Choice::Greedy => argmax(&scores, history, position),
             Choice::Draw(warp) => {
-                kernels::sample(&scores, &inputs.numbers.words, warp, texts, position)
+                kernels::sample(&scores, &inputs.numbers.words, warp, history, position)
             }
         };
-        inputs.texts.words = texts.clone();
-        texts
+        inputs.texts.words = history.into_words();
+        inputs.texts.words.clone()
     }
 
     /// Makes more room; the next step is recorded anew.
@@ -263,7 +260,7 @@ impl<'a> Stepper<'a> {
         let gpu = self.tape.as_ref().map(|tape| tape.gpu);
         self.model.grow(&mut self.state);
         let device = self.inputs.texts.words.device();
-        self.inputs.grow(gpu, self.plan.rows, self.state.capacity(), &device)?;
+        self.inputs.grow(gpu, self.state.capacity(), &device)?;
         if let Some(tape) = &mut self.tape {
             tape.step = None;
         }

@@ -1,4 +1,5 @@
-//! Activation functions: the constant that selects one in `shaders/activation.wgsl`, and the oracle.
+//! Activation functions: the constant that selects one in `shaders/parts/activation.wgsl`, and the
+//! oracle.
 
 pub use crate::config::Activation;
 

@@ -2,8 +2,19 @@
 
 use burn::tensor::Tensor;
 
-use super::launch::{Arg, Host, Launch, Shader, Work};
+use super::launch::{Arg, Host, Launch, Shader, Work, kernel};
 use crate::config::MAX_HEAD_WIDTH;
+
+kernel! {
+    name: "attention",
+    parts: ["multiply_add"],
+    params: {
+        batch: u32, kv_batch: u32, heads: u32, queries: u32, keys: u32, kv_capacity: u32,
+        q_stride: u32, q_offset: u32, k_stride: u32, k_offset: u32, v_stride: u32, v_offset: u32,
+        bias_center: u32, scale: f32,
+    },
+    variants: variants,
+}
 
 /// Queries of a workgroup, in groups of four.
 const TILE: u32 = 16;
@@ -23,7 +34,7 @@ pub struct Attention<'a> {
     pub width: usize,
     /// How many of the keys are in use, from the first.
     pub keys: usize,
-    /// Multiplies q . k: `width^-0.5`, or 1 in T5.
+    /// Multiplies q . k: `width^-0.5`, or 1 where scores are not scaled.
     pub scale: f32,
     /// Relative bias `[distances, heads]` and the row of it that stands for key = query.
     pub bias: Option<(&'a Tensor<2>, usize)>,
@@ -58,21 +69,25 @@ pub fn attention_within(spec: &Attention<'_>, reach: Reach) -> Tensor<3> {
         inputs.extend([Arg::from(k), Arg::from(v)]);
     }
     inputs.extend(spec.bias.map(|(bias, _)| Arg::from(bias)));
-    let center = spec.bias.map_or(0, |(_, center)| center);
-    let [q_offset, k_offset, v_offset] = spec.offsets;
+    let [q_offset, k_offset, v_offset] = spec.offsets.map(|offset| offset as u32);
     let layout = Layout {
-        batch,
-        kv_batch,
-        heads: spec.heads,
+        params: Params {
+            batch: batch as u32,
+            kv_batch: kv_batch as u32,
+            heads: spec.heads as u32,
+            queries: queries as u32,
+            keys: spec.keys as u32,
+            kv_capacity: capacity as u32,
+            q_stride: q_stride as u32,
+            q_offset,
+            k_stride: k_stride as u32,
+            k_offset,
+            v_stride: v_stride as u32,
+            v_offset,
+            bias_center: spec.bias.map_or(0, |(_, center)| center as u32),
+            scale: spec.scale,
+        },
         width: spec.width,
-        queries,
-        keys: spec.keys,
-        capacity,
-        q: (q_stride, q_offset),
-        k: (k_stride, k_offset),
-        v: (v_stride, v_offset),
-        center,
-        scale: spec.scale,
         packed: spec.kv.is_none(),
         bias: spec.bias.is_some(),
         causal: reach == Reach::Causal,
@@ -83,7 +98,7 @@ pub fn attention_within(spec: &Attention<'_>, reach: Reach) -> Tensor<3> {
         shader: shader(width, layout.flags()),
         inputs,
         output,
-        params: &layout.params(),
+        params: &layout.params,
         workgroup: TILE / 4 * lanes(width),
         grid: [spec.heads as u32, (queries as u32).div_ceil(TILE), batch as u32],
         work: Work {
@@ -98,19 +113,8 @@ pub fn attention_within(spec: &Attention<'_>, reach: Reach) -> Tensor<3> {
 }
 
 struct Layout {
-    batch: usize,
-    kv_batch: usize,
-    heads: usize,
+    params: Params,
     width: usize,
-    queries: usize,
-    keys: usize,
-    capacity: usize,
-    /// (stride, offset)
-    q: (usize, usize),
-    k: (usize, usize),
-    v: (usize, usize),
-    center: usize,
-    scale: f32,
     packed: bool,
     bias: bool,
     causal: bool,
@@ -129,33 +133,16 @@ impl Layout {
 
     /// Whether everything starts at a multiple of four values.
     fn vectors(&self) -> bool {
-        let rows = [self.q, self.k, self.v].into_iter().flat_map(|(stride, at)| [stride, at]);
-        rows.chain([self.width]).all(|count| count % 4 == 0)
-    }
-
-    fn params(&self) -> [u32; 14] {
-        [
-            self.batch as u32,
-            self.kv_batch as u32,
-            self.heads as u32,
-            self.queries as u32,
-            self.keys as u32,
-            self.capacity as u32,
-            self.q.0 as u32,
-            self.q.1 as u32,
-            self.k.0 as u32,
-            self.k.1 as u32,
-            self.v.0 as u32,
-            self.v.1 as u32,
-            self.center as u32,
-            self.scale.to_bits(),
-        ]
+        let Params { q_stride, q_offset, k_stride, k_offset, v_stride, v_offset, .. } = self.params;
+        let starts = [q_stride, q_offset, k_stride, k_offset, v_stride, v_offset];
+        starts.into_iter().chain([self.width as u32]).all(|count| count % 4 == 0)
     }
 
     /// Bytes of keys and values beyond those in use.
     fn untouched(&self) -> u64 {
-        let unused = self.kv_batch * self.capacity.saturating_sub(self.keys);
-        (unused * (self.k.0 + self.v.0) * size_of::<f32>()) as u64
+        let Params { kv_batch, keys, kv_capacity, k_stride, v_stride, .. } = self.params;
+        let unused = kv_batch as usize * kv_capacity.saturating_sub(keys) as usize;
+        (unused * (k_stride + v_stride) as usize * size_of::<f32>()) as u64
     }
 
     /// Plain attention in f64, the softmax over all keys at once.
@@ -163,44 +150,42 @@ impl Layout {
         let q = host[0].floats();
         let (k, v) = if self.packed { (q, q) } else { (host[1].floats(), host[2].floats()) };
         let bias = host[host.len() - 1].floats();
-        let mut out = vec![0.0; self.batch * self.queries * self.heads * self.width];
-        for b in 0..self.batch {
-            for t in 0..self.queries {
-                for h in 0..self.heads {
-                    let row = b * self.queries + t;
-                    let at = |base: usize, (stride, offset): (usize, usize)| {
-                        base * stride + offset + h * self.width
+        let Params { batch, kv_batch, heads, queries, keys, kv_capacity, .. } = self.params;
+        let [batch, kv_batch, heads] = [batch, kv_batch, heads].map(|count| count as usize);
+        let [queries, keys, capacity] = [queries, keys, kv_capacity].map(|count| count as usize);
+        let center = self.params.bias_center as usize;
+        let mut out = vec![0.0; batch * queries * heads * self.width];
+        for b in 0..batch {
+            for t in 0..queries {
+                for h in 0..heads {
+                    let row = b * queries + t;
+                    let at = |row: usize, stride: u32, offset: u32| {
+                        row * stride as usize + offset as usize + h * self.width
                     };
-                    let query = &q[at(row, self.q)..][..self.width];
-                    let kv = |s: usize| (b % self.kv_batch) * self.capacity + s;
-                    let unseen = if self.causal { self.queries - 1 - t } else { 0 };
-                    let scores: Vec<f64> = (0..self.keys - unseen)
+                    let q_at = at(row, self.params.q_stride, self.params.q_offset);
+                    let kv = |s: usize| (b % kv_batch) * capacity + s;
+                    let k_at = |s| at(kv(s), self.params.k_stride, self.params.k_offset);
+                    let v_at = |s| at(kv(s), self.params.v_stride, self.params.v_offset);
+                    let query = &q[q_at..][..self.width];
+                    let unseen = if self.causal { queries - 1 - t } else { 0 };
+                    let scores: Vec<f64> = (0..keys - unseen)
                         .map(|s| {
-                            let key = &k[at(kv(s), self.k)..][..self.width];
-                            let dot: f64 = query
-                                .iter()
-                                .zip(key)
-                                .map(|(a, b)| f64::from(*a) * f64::from(*b))
-                                .sum();
-                            let bias = if self.bias {
-                                f64::from(bias[(self.center + s - t) * self.heads + h])
-                            } else {
-                                0.0
-                            };
-                            dot * f64::from(self.scale) + bias
+                            let products = query.iter().zip(&k[k_at(s)..][..self.width]);
+                            let dot: f64 =
+                                products.map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
+                            let bias =
+                                if self.bias { bias[(center + s - t) * heads + h] } else { 0.0 };
+                            dot * f64::from(self.params.scale) + f64::from(bias)
                         })
                         .collect();
                     let largest = scores.iter().copied().fold(f64::MIN, f64::max);
-                    let total: f64 = scores.iter().map(|score| (score - largest).exp()).sum();
+                    let weights: Vec<f64> =
+                        scores.iter().map(|score| (score - largest).exp()).collect();
+                    let total: f64 = weights.iter().sum();
                     for d in 0..self.width {
-                        let sum: f64 = scores
-                            .iter()
-                            .enumerate()
-                            .map(|(s, score)| {
-                                (score - largest).exp() * f64::from(v[at(kv(s), self.v) + d])
-                            })
-                            .sum();
-                        out[(row * self.heads + h) * self.width + d] = (sum / total) as f32;
+                        let values = weights.iter().enumerate();
+                        let sum: f64 = values.map(|(s, w)| w * f64::from(v[v_at(s) + d])).sum();
+                        out[(row * heads + h) * self.width + d] = (sum / total) as f32;
                     }
                 }
             }
@@ -216,15 +201,10 @@ fn lanes(width: u32) -> u32 {
 }
 
 fn shader(width: u32, flags: Vec<&'static str>) -> Shader {
-    Shader {
-        name: "attention",
-        parts: vec![include_str!("../../shaders/attention.wgsl")],
-        constants: vec![("WIDTH", width), ("LANES", lanes(width))],
-        flags,
-    }
+    KERNEL.shader(vec![("WIDTH", width), ("LANES", lanes(width))], flags)
 }
 
-pub(super) fn variants() -> Vec<Shader> {
+fn variants() -> Vec<Shader> {
     [24, 64, 88, MAX_HEAD_WIDTH as u32]
         .into_iter()
         .flat_map(|width| {

@@ -2,8 +2,15 @@
 
 use burn::tensor::Tensor;
 
-use super::launch::{Host, Launch, Shader, Work};
+use super::launch::{Host, Launch, Shader, Work, kernel};
 use crate::config::MAX_HEAD_WIDTH;
+
+kernel! {
+    name: "attention_map",
+    parts: [],
+    params: { heads: u32, keys: u32, scale: f32 },
+    variants: variants,
+}
 
 const WORKGROUP: u32 = 64;
 
@@ -20,7 +27,7 @@ pub fn attention_map(q: &Tensor<3>, k: &Tensor<3>, heads: usize, scale: f32) -> 
         shader: shader(width as u32),
         inputs: vec![q.into(), k.into()],
         output: queries * keys,
-        params: &[heads as u32, keys as u32, scale.to_bits()],
+        params: &Params { heads: heads as u32, keys: keys as u32, scale },
         workgroup: WORKGROUP,
         grid: [queries as u32, 1, 1],
         work: Work::default(),
@@ -53,14 +60,9 @@ fn oracle(host: &[Host], sizes: [usize; 4], scale: f32) -> Vec<f32> {
 }
 
 fn shader(width: u32) -> Shader {
-    Shader {
-        name: "attention_map",
-        parts: vec![include_str!("../../shaders/attention_map.wgsl")],
-        constants: vec![("WIDTH", width), ("WORKGROUP", WORKGROUP)],
-        flags: vec![],
-    }
+    KERNEL.shader(vec![("WIDTH", width), ("WORKGROUP", WORKGROUP)], vec![])
 }
 
-pub(super) fn variants() -> Vec<Shader> {
+fn variants() -> Vec<Shader> {
     [24, 64, MAX_HEAD_WIDTH as u32].into_iter().map(shader).collect()
 }

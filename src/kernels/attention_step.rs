@@ -2,8 +2,15 @@
 
 use burn::tensor::{Int, Tensor};
 
-use super::launch::{Arg, Host, Launch, Shader, Work};
+use super::launch::{Arg, Host, Launch, Shader, Work, kernel};
 use crate::config::MAX_HEAD_WIDTH;
+
+kernel! {
+    name: "attention_step",
+    parts: [],
+    params: { heads: u32, keys: u32, capacity: u32 },
+    variants: variants,
+}
 
 const WORKGROUP: u32 = 64;
 
@@ -26,7 +33,7 @@ pub enum Past<'a> {
     Encoder(&'a Tensor<3>, &'a Tensor<3>),
 }
 
-/// `q` `[rows, 1, heads * width]` gives `[rows, 1, heads * width]`; scores are not scaled (T5).
+/// `q` `[rows, 1, heads * width]` gives `[rows, 1, heads * width]`; scores are not scaled.
 #[must_use]
 pub fn attention_step(q: &Tensor<3>, heads: usize, past: Past<'_>) -> Tensor<3> {
     let [rows, _, inner] = q.dims();
@@ -55,7 +62,7 @@ pub fn attention_step(q: &Tensor<3>, heads: usize, past: Past<'_>) -> Tensor<3> 
         shader: shader(width, flags),
         inputs,
         output: rows * inner,
-        params: &[heads as u32, keys as u32, capacity as u32],
+        params: &Params { heads: heads as u32, keys: keys as u32, capacity: capacity as u32 },
         workgroup: WORKGROUP,
         grid: [heads as u32, rows as u32, 1],
         work: Work { flops: 4 * (rows * inner * capacity) as u64, ..Work::default() },
@@ -125,15 +132,10 @@ fn shader(width: usize, mut flags: Vec<&'static str>) -> Shader {
     if width.is_multiple_of(4) {
         flags.push("VECTOR");
     }
-    Shader {
-        name: "attention_step",
-        parts: vec![include_str!("../../shaders/attention_step.wgsl")],
-        constants: vec![("WIDTH", width as u32), ("WORKGROUP", WORKGROUP)],
-        flags,
-    }
+    KERNEL.shader(vec![("WIDTH", width as u32), ("WORKGROUP", WORKGROUP)], flags)
 }
 
-pub(super) fn variants() -> Vec<Shader> {
+fn variants() -> Vec<Shader> {
     let widths = [5, 24, 64, 88, MAX_HEAD_WIDTH].into_iter();
     widths
         .flat_map(|width| {

@@ -2,7 +2,14 @@
 
 use burn::tensor::Tensor;
 
-use super::launch::{Arg, Launch, Shader, Work, fold_grid};
+use super::launch::{Arg, Launch, Shader, Work, fold_grid, kernel};
+
+kernel! {
+    name: "cache_append",
+    parts: [],
+    params: { tokens: u32, width: u32, capacity: u32, position: u32, count: u32 },
+    variants: || vec![shader()],
+}
 
 const WORKGROUP: u32 = 64;
 
@@ -22,7 +29,13 @@ pub fn cache_append(cache: Tensor<3>, x: &Tensor<3>, position: usize) -> Tensor<
         shader: shader(),
         inputs: vec![Arg::from(x)],
         output: batch * capacity * width,
-        params: &[tokens, width, capacity, position, count].map(|value| value as u32),
+        params: &Params {
+            tokens: tokens as u32,
+            width: width as u32,
+            capacity: capacity as u32,
+            position: position as u32,
+            count: count as u32,
+        },
         workgroup: WORKGROUP,
         grid: fold_grid(count.div_ceil(WORKGROUP as usize)),
         work: Work {
@@ -30,7 +43,7 @@ pub fn cache_append(cache: Tensor<3>, x: &Tensor<3>, position: usize) -> Tensor<
             ..Work::default()
         },
     }
-    .run_in_place(cache.reshape([-1]), |host, cache| {
+    .run_in_place::<f32>(cache.reshape([-1]), |host, cache| {
         let rows = host[0].floats().chunks(tokens * width);
         for (b, rows) in rows.enumerate() {
             let first = (b * capacity + position) * width;
@@ -40,11 +53,6 @@ pub fn cache_append(cache: Tensor<3>, x: &Tensor<3>, position: usize) -> Tensor<
     .reshape(shape)
 }
 
-pub(super) fn shader() -> Shader {
-    Shader {
-        name: "cache_append",
-        parts: vec![include_str!("../../shaders/cache_append.wgsl")],
-        constants: vec![("WORKGROUP", WORKGROUP)],
-        flags: Vec::new(),
-    }
+fn shader() -> Shader {
+    KERNEL.shader(vec![("WORKGROUP", WORKGROUP)], vec![])
 }

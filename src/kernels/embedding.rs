@@ -2,9 +2,17 @@
 
 use burn::tensor::{Int, Tensor};
 
-use super::launch::{Arg, Launch, Shader, Work, fold_grid};
+use super::launch::{Arg, Launch, Shader, Work, fold_grid, kernel};
 use super::matrix::Matrix;
+use super::token_history::{self, TokenHistory};
 use crate::quant::Format;
+
+kernel! {
+    name: "embedding",
+    parts: [],
+    params: { tokens: u32, n: u32, k: u32 },
+    variants: variants,
+}
 
 const WORKGROUP: u32 = 64;
 
@@ -15,16 +23,14 @@ pub fn embedding(ids: &Tensor<1, Int>, table: &Matrix) -> Tensor<2> {
     gather(ids, None, tokens, table)
 }
 
-/// The embeddings `[rows, k]` of the tokens at `position` of `rows` texts. `texts` has a line for
-/// each position: the ids of all rows, then as many words that are not read.
+/// The embeddings `[rows, k]` of the texts' tokens at `position` (one word).
 #[must_use]
 pub fn embedding_step(
-    texts: &Tensor<1, Int>,
+    history: &TokenHistory,
     position: &Tensor<1, Int>,
-    rows: usize,
     table: &Matrix,
 ) -> Tensor<2> {
-    gather(texts, Some(position), rows, table)
+    gather(history.words(), Some(position), history.rows(), table)
 }
 
 fn gather(
@@ -42,7 +48,7 @@ fn gather(
         shader: shader(format, position.is_some()),
         inputs,
         output: tokens * k,
-        params: &[tokens as u32, n as u32, k as u32],
+        params: &Params { tokens: tokens as u32, n: n as u32, k: k as u32 },
         workgroup: WORKGROUP,
         grid: fold_grid(tokens),
         work: Work {
@@ -51,11 +57,11 @@ fn gather(
             flops: 0,
         },
     }
-    .run(|host| {
+    .run::<f32>(|host| {
         let table = Matrix::unpack(host, format, n, k);
         let args = Matrix::arg_count(format);
-        let line = host.get(args + 1).map_or(0, |position| position.words()[0] as usize);
-        let ids = &host[args].words()[line * 2 * tokens..][..tokens];
+        let position = host.get(args + 1).map_or(0, |position| position.words()[0] as usize);
+        let ids = token_history::ids(host[args].words(), position, tokens);
         let row = |id: &u32| {
             let first = *id as usize * k;
             table.get(first..first + k).map_or_else(|| vec![0.0; k], <[f32]>::to_vec)
@@ -66,16 +72,17 @@ fn gather(
 }
 
 fn shader(format: Format, step: bool) -> Shader {
-    let mut shader = Matrix::shader("embedding", format);
-    shader.parts.push(include_str!("../../shaders/embedding.wgsl"));
-    shader.constants.push(("WORKGROUP", WORKGROUP));
+    let mut shader = Matrix::shader(KERNEL.name, format);
     if step {
         shader.flags.push("STEP");
+        shader.parts.push(include_str!("../../shaders/parts/token_history.wgsl"));
     }
+    shader.parts.extend(KERNEL.parts);
+    shader.constants.push(("WORKGROUP", WORKGROUP));
     shader
 }
 
-pub(super) fn variants() -> Vec<Shader> {
+fn variants() -> Vec<Shader> {
     Format::ALL
         .into_iter()
         .flat_map(|format| [shader(format, false), shader(format, true)])

@@ -1,9 +1,16 @@
-//! `act(gate) * up`, the middle of T5's gated feed-forward: `shaders/gated_activation.wgsl`.
+//! `act(gate) * up`, the middle of a gated feed-forward: `shaders/gated_activation.wgsl`.
 
 use burn::tensor::Tensor;
 
 use super::activation::{self, Activation};
-use super::launch::{Arg, Launch, Shader, Work, fold_grid};
+use super::launch::{Arg, Launch, Shader, Work, fold_grid, kernel};
+
+kernel! {
+    name: "gated_activation",
+    parts: ["activation"],
+    params: { count: u32 },
+    variants: variants,
+}
 
 const WORKGROUP: u32 = 64;
 
@@ -16,12 +23,12 @@ pub fn gated_activation(gate: &Tensor<3>, up: &Tensor<3>, activation: Activation
         shader: shader(activation),
         inputs: vec![Arg::from(gate), Arg::from(up)],
         output: count,
-        params: &[count as u32],
+        params: &Params { count: count as u32 },
         workgroup: WORKGROUP,
         grid: fold_grid(count.div_ceil(WORKGROUP as usize)),
         work: Work::default(),
     }
-    .run(|host| {
+    .run::<f32>(|host| {
         host[0]
             .floats()
             .iter()
@@ -35,20 +42,12 @@ pub fn gated_activation(gate: &Tensor<3>, up: &Tensor<3>, activation: Activation
 }
 
 fn shader(activation: Activation) -> Shader {
-    Shader {
-        name: "gated_activation",
-        parts: vec![
-            include_str!("../../shaders/activation.wgsl"),
-            include_str!("../../shaders/gated_activation.wgsl"),
-        ],
-        constants: vec![
-            ("WORKGROUP", WORKGROUP),
-            ("ACTIVATION", activation::constant(Some(activation))),
-        ],
-        flags: Vec::new(),
-    }
+    KERNEL.shader(
+        vec![("WORKGROUP", WORKGROUP), ("ACTIVATION", activation::constant(Some(activation)))],
+        vec![],
+    )
 }
 
-pub(super) fn variants() -> Vec<Shader> {
+fn variants() -> Vec<Shader> {
     [Activation::Gelu, Activation::GeluNew, Activation::Relu, Activation::Silu].map(shader).to_vec()
 }

@@ -2,7 +2,14 @@
 
 use burn::tensor::Tensor;
 
-use super::launch::{Arg, Host, Launch, Shader, Work, fold_grid};
+use super::launch::{Arg, Host, Launch, Shader, Work, fold_grid, kernel};
+
+kernel! {
+    name: "layer_norm",
+    parts: [],
+    params: { rows: u32, width: u32, epsilon: f32 },
+    variants: || vec![shader()],
+}
 
 /// Invocations that share a row.
 const LANES: u32 = 32;
@@ -18,7 +25,7 @@ pub fn layer_norm(x: &Tensor<3>, weight: &Tensor<1>, bias: &Tensor<1>, epsilon: 
         shader: shader(),
         inputs: vec![Arg::from(x), Arg::from(weight), Arg::from(bias)],
         output: count * width,
-        params: &[count as u32, width as u32, epsilon.to_bits()],
+        params: &Params { rows: count as u32, width: width as u32, epsilon },
         workgroup: ROWS * LANES,
         grid: fold_grid(count.div_ceil(ROWS as usize)),
         work: Work::default(),
@@ -43,11 +50,6 @@ fn oracle(host: &[Host], width: usize, epsilon: f64) -> Vec<f32> {
     out
 }
 
-pub(super) fn shader() -> Shader {
-    Shader {
-        name: "layer_norm",
-        parts: vec![include_str!("../../shaders/layer_norm.wgsl")],
-        constants: vec![("LANES", LANES), ("ROWS", ROWS)],
-        flags: Vec::new(),
-    }
+fn shader() -> Shader {
+    KERNEL.shader(vec![("LANES", LANES), ("ROWS", ROWS)], vec![])
 }

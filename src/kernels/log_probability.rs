@@ -2,7 +2,14 @@
 
 use burn::tensor::{Int, Tensor};
 
-use super::launch::{Arg, Host, Launch, Shader, Work, fold_grid};
+use super::launch::{Arg, Host, Launch, Shader, Work, fold_grid, kernel};
+
+kernel! {
+    name: "log_probability",
+    parts: ["reduce"],
+    params: { rows: u32, width: u32 },
+    variants: || vec![shader()],
+}
 
 const WORKGROUP: u32 = 256;
 
@@ -15,7 +22,7 @@ pub fn log_probability(logits: &Tensor<2>, ids: &Tensor<1, Int>) -> Tensor<1> {
         shader: shader(),
         inputs: vec![Arg::from(logits), Arg::from(ids)],
         output: rows,
-        params: &[rows as u32, width as u32],
+        params: &Params { rows: rows as u32, width: width as u32 },
         workgroup: WORKGROUP,
         grid: fold_grid(rows),
         work: Work::default(),
@@ -38,14 +45,6 @@ pub(super) fn log_sum_exp(row: &[f32]) -> f64 {
     largest + total.ln()
 }
 
-pub(super) fn shader() -> Shader {
-    Shader {
-        name: "log_probability",
-        parts: vec![
-            include_str!("../../shaders/reduce.wgsl"),
-            include_str!("../../shaders/log_probability.wgsl"),
-        ],
-        constants: vec![("WORKGROUP", WORKGROUP)],
-        flags: Vec::new(),
-    }
+fn shader() -> Shader {
+    KERNEL.shader(vec![("WORKGROUP", WORKGROUP)], vec![])
 }

@@ -3,10 +3,20 @@
 use burn::tensor::{Int, Tensor};
 
 use super::activation::{self, Activation};
-use super::launch::{Arg, Host, Launch, Shader, Work, fold_grid};
-use super::linear::{Epilogue, MATVEC_ROWS, Norm, product};
+use super::launch::{Arg, Host, Launch, Shader, Work, fold_grid, kernel};
 use super::matrix::Matrix;
+use super::product::{Epilogue, Norm, finish, product};
 use crate::quant::Format;
+
+/// Rows of x up to which this kernel is used: as many as texts are decoded at once.
+pub const MATVEC_ROWS: usize = 10;
+
+kernel! {
+    name: "matvec",
+    parts: ["activation"],
+    params: { m: u32, n: u32, k: u32, capacity: u32, column: u32, epsilon: f32 },
+    variants: variants,
+}
 
 /// Invocations of a workgroup.
 const WORKGROUP: u32 = 64;
@@ -59,7 +69,7 @@ impl<'a> Matvec<'a> {
         launch.output = shape.iter().product();
         // Of the cache one row a text is written.
         let matrices = 1 + usize::from(self.second().is_some());
-        let touched = matrices * params.m * params.n * size_of::<f32>();
+        let touched = matrices * (params.m * params.n) as usize * size_of::<f32>();
         launch.work.untouched = (launch.output * size_of::<f32>() - touched) as u64;
         launch
             .run_in_place(cache.reshape([-1]), |host, cache| {
@@ -82,12 +92,14 @@ impl<'a> Matvec<'a> {
             Role::Cache { capacity, column, .. } => (capacity, column),
             _ => (0, 0),
         };
-        let epsilon = self.norm.map_or(0.0, |norm| norm.epsilon);
-        let (m, n) = (batch * rows, self.weight.n());
-        let sizes = [m, n, k, capacity, column].map(|size| size as u32);
-        let mut words = [epsilon.to_bits(); 6];
-        words[..5].copy_from_slice(&sizes);
-        Params { m, n, k, capacity, column, epsilon, words }
+        Params {
+            m: (batch * rows) as u32,
+            n: self.weight.n() as u32,
+            k: k as u32,
+            capacity: capacity as u32,
+            column: column as u32,
+            epsilon: self.norm.map_or(0.0, |norm| norm.epsilon),
+        }
     }
 
     fn variant(&self) -> Variant {
@@ -116,14 +128,14 @@ impl<'a> Matvec<'a> {
         if let Role::Cache { position, .. } = self.role {
             inputs.push(Arg::from(position));
         }
-        let Params { m, n, k, .. } = *params;
+        let [m, n, k] = [params.m, params.n, params.k].map(|size| size as usize);
         let weights = [Some(self.weight), self.second()].into_iter().flatten();
         let matrices = variant.matrices as u64;
         Launch {
             shader: variant.shader(m as u32, k),
             inputs,
             output: m * n,
-            params: &params.words,
+            params,
             workgroup: WORKGROUP,
             grid: fold_grid(n.div_ceil((WORKGROUP / lanes(k) * TILE) as usize)),
             work: Work {
@@ -139,16 +151,6 @@ impl<'a> Matvec<'a> {
 /// one for every row, since each of them finishes one.
 fn lanes(k: usize) -> u32 {
     (k.div_ceil(8).next_power_of_two() as u32).clamp(TILE, 32)
-}
-
-struct Params {
-    m: usize,
-    n: usize,
-    k: usize,
-    capacity: usize,
-    column: usize,
-    epsilon: f32,
-    words: [u32; 6],
 }
 
 #[derive(Clone, Copy)]
@@ -176,11 +178,8 @@ impl Variant {
     }
 
     fn shader(&self, rows: u32, k: usize) -> Shader {
-        let mut shader = Matrix::shader("matvec", self.format);
-        shader.parts.extend([
-            include_str!("../../shaders/activation.wgsl"),
-            include_str!("../../shaders/matvec.wgsl"),
-        ]);
+        let mut shader = Matrix::shader(KERNEL.name, self.format);
+        shader.parts.extend(KERNEL.parts);
         shader.set("MATRICES", self.matrices as u32);
         shader.constants.extend([
             ("ROWS", rows),
@@ -202,7 +201,7 @@ impl Variant {
 
     /// The products with both matrices of x, normed first, in f64; and the other inputs.
     fn products<'h>(&self, host: &'h [Host], params: &Params) -> (Vec<Vec<f64>>, &'h [Host]) {
-        let Params { n, k, .. } = *params;
+        let (n, k) = (params.n as usize, params.k as usize);
         let args = Matrix::arg_count(self.format);
         let (weights, rest) = host.split_at(args * self.matrices);
         let (gain, others) = if self.norm { (Some(rest[1].floats()), 2) } else { (None, 1) };
@@ -222,20 +221,13 @@ impl Variant {
     fn oracle(&self, host: &[Host], params: &Params) -> Vec<f32> {
         let (products, rest) = self.products(host, params);
         let mut rest = rest.iter().map(Host::floats);
-        let bias = self.bias.then(|| rest.next()).flatten();
-        let residual = self.residual.then(|| rest.next()).flatten();
-        let at = |values: Option<&[f32]>, i: usize| values.map_or(0.0, |v| f64::from(v[i]));
-        let sums = products[0].iter().enumerate();
-        sums.map(|(i, sum)| {
-            let value = activation::apply(self.activation, sum + at(bias, i % params.n));
-            let gate = products.get(1).map_or(1.0, |second| second[i]);
-            (value * gate + at(residual, i)) as f32
-        })
-        .collect()
+        let added = [self.bias, self.residual].map(|there| there.then(|| rest.next()).flatten());
+        finish(&products[0], params.n as usize, self.activation, added, products.get(1))
     }
 
     fn cache_oracle(&self, host: &[Host], params: &Params, cache: &mut [f32]) {
-        let Params { n, capacity, column, .. } = *params;
+        let [n, capacity, column] =
+            [params.n, params.capacity, params.column].map(|size| size as usize);
         let (products, rest) = self.products(host, params);
         let position = rest[0].words()[0] as usize;
         for (w, product) in products.iter().enumerate() {
@@ -248,7 +240,7 @@ impl Variant {
     }
 }
 
-pub(super) fn variants() -> Vec<Shader> {
+fn variants() -> Vec<Shader> {
     let mut shaders = Vec::new();
     for format in Format::ALL {
         let plain = Variant { activation: Some(Activation::Gelu), ..Variant::plain(format) };

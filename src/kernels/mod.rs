@@ -3,6 +3,12 @@
 //! Every public function takes and returns Burn tensors and works on both devices: on a GPU it
 //! launches the shader, on the CPU device it runs the oracle, a plain loop in f32 or f64. The
 //! property tests in `tests/kernels.rs` compare the two over random shapes.
+//!
+//! A new kernel is these two files, its `mod` line and its line in the list below. What is
+//! forgotten or does not match, the compiler or `tests/shaders.rs` finds: a file that no kernel of
+//! the list uses, `Params` that differ between WGSL and Rust, a flag that nobody sets, a variant
+//! that is no valid WGSL. Parts that several shaders share lie in `shaders/parts/` and
+//! `shaders/weights/`.
 
 pub mod activation;
 pub mod argmax;
@@ -20,47 +26,47 @@ mod matmul;
 pub mod matrix;
 mod matvec;
 pub mod process_logits;
+pub mod product;
 pub mod record;
 pub mod rms_norm;
 pub mod sample;
+pub mod shader;
+pub mod tensors;
+pub mod token_history;
 pub mod top_k;
 
 pub use activation::Activation;
-pub use argmax::argmax;
-pub use attention::{Attention, Reach, attention, attention_within};
-pub use attention_map::attention_map;
-pub use attention_step::{Past, attention_step};
-pub use cache_append::cache_append;
-pub use embedding::{embedding, embedding_step};
-pub use gated_activation::gated_activation;
-pub use launch::{Shader, floats_tensor, words_tensor};
-pub use layer_norm::layer_norm;
-pub use linear::{Epilogue, Norm, linear, linear_cached, linear_gated, linear_normed};
-pub use log_probability::log_probability;
+pub use linear::{linear, linear_cached, linear_gated, linear_normed};
 pub use matrix::Matrix;
-pub use process_logits::{ProcessLogits, process_logits};
-pub use rms_norm::rms_norm;
-pub use sample::{Warp, sample};
-pub use top_k::top_k;
+pub use product::{Epilogue, Norm};
+pub use shader::{Kernel, Shader};
+pub use tensors::{floats_tensor, words_tensor};
+pub use token_history::TokenHistory;
 
-/// One variant of every shader, for validating all of `shaders/` without a GPU.
-#[must_use]
-pub fn all_shaders() -> Vec<Shader> {
-    let mut shaders = Vec::new();
-    shaders.extend(linear::variants());
-    shaders.extend(matvec::variants());
-    shaders.extend(embedding::variants());
-    shaders.extend(attention::variants());
-    shaders.extend(attention_map::variants());
-    shaders.extend(attention_step::variants());
-    shaders.extend(gated_activation::variants());
-    shaders.push(layer_norm::shader());
-    shaders.push(rms_norm::shader());
-    shaders.extend(process_logits::variants());
-    shaders.extend(top_k::variants());
-    shaders.push(argmax::shader());
-    shaders.push(log_probability::shader());
-    shaders.push(sample::shader());
-    shaders.push(cache_append::shader());
-    shaders
+/// Lists the kernels, each with what the rest of the crate uses of it.
+macro_rules! kernels {
+    ($($kernel:ident $(: $($item:ident),+)?;)+) => {
+        $($(pub use $kernel::{$($item),+};)?)+
+
+        /// Every kernel.
+        pub const ALL: &[Kernel] = &[$($kernel::KERNEL),+];
+    };
+}
+
+kernels! {
+    argmax: argmax;
+    attention: Attention, Reach, attention, attention_within;
+    attention_map: attention_map;
+    attention_step: Past, attention_step;
+    cache_append: cache_append;
+    embedding: embedding, embedding_step;
+    gated_activation: gated_activation;
+    layer_norm: layer_norm;
+    log_probability: log_probability;
+    matmul;
+    matvec: MATVEC_ROWS;
+    process_logits: ProcessLogits, process_logits;
+    rms_norm: rms_norm;
+    sample: Warp, sample;
+    top_k: top_k;
 }

@@ -6,8 +6,16 @@
 
 use burn::tensor::{Int, Tensor};
 
-use super::launch::{Arg, Host, Launch, Shader, Work, fold_grid};
+use super::launch::{Arg, Host, Launch, Shader, Work, fold_grid, kernel};
 use super::log_probability::log_sum_exp;
+use super::token_history::{self, TokenHistory};
+
+kernel! {
+    name: "process_logits",
+    parts: ["reduce", "token_history"],
+    params: { rows: u32, width: u32, ban_count: u32, penalty: f32 },
+    variants: variants,
+}
 
 const WORKGROUP: u32 = 256;
 
@@ -18,9 +26,8 @@ pub struct ProcessLogits<'a> {
     pub logits: &'a Tensor<2>,
     /// Log-softmax first: beam search penalises log-probabilities, all else raw logits.
     pub normalize: bool,
-    /// A line of `2 * rows` words for each position, the ids of all texts first. The penalty falls
-    /// on those up to `position`, on each once however often it occurs.
-    pub texts: &'a Tensor<1, Int>,
+    /// The penalty falls on the tokens up to `position`, on each once however often it occurs.
+    pub history: &'a TokenHistory,
     /// Where in its text the last token stands, one word.
     pub position: &'a Tensor<1, Int>,
     /// Above 1 lowers these tokens: negative values times it, others divided by it.
@@ -34,16 +41,22 @@ pub struct ProcessLogits<'a> {
 pub fn process_logits(spec: &ProcessLogits<'_>) -> Tensor<2> {
     let [rows, width] = spec.logits.dims();
     let [bans] = spec.bans.dims();
+    assert_eq!(rows, spec.history.rows(), "texts");
     Launch {
         shader: shader(spec.normalize),
         inputs: vec![
             Arg::from(spec.logits),
-            Arg::from(spec.texts),
+            Arg::from(spec.history.words()),
             Arg::from(spec.position),
             Arg::from(spec.bans),
         ],
         output: rows * width,
-        params: &[rows as u32, width as u32, bans as u32, spec.penalty.to_bits()],
+        params: &Params {
+            rows: rows as u32,
+            width: width as u32,
+            ban_count: bans as u32,
+            penalty: spec.penalty,
+        },
         workgroup: WORKGROUP,
         grid: fold_grid(rows),
         work: Work::default(),
@@ -54,13 +67,13 @@ pub fn process_logits(spec: &ProcessLogits<'_>) -> Tensor<2> {
 
 fn oracle(host: &[Host], width: usize, spec: &ProcessLogits<'_>) -> Vec<f32> {
     let mut out = Vec::new();
-    let lines = host[1].words().chunks(2 * spec.logits.dims()[0]);
-    let history: Vec<&[u32]> = lines.take(host[2].words()[0] as usize + 1).collect();
+    let (words, position) = (host[1].words(), host[2].words()[0] as usize);
+    let ids = |at| token_history::ids(words, at, spec.history.rows());
     for (r, row) in host[0].floats().chunks(width).enumerate() {
         let shift = if spec.normalize { log_sum_exp(row) } else { 0.0 };
         let values: Vec<f32> = row.iter().map(|x| (f64::from(*x) - shift) as f32).collect();
         let mut processed = values.clone();
-        for token in history.iter().map(|line| line[r] as usize) {
+        for token in (0..=position).map(|at| ids(at)[r] as usize) {
             if let Some(value) = values.get(token) {
                 let penalised =
                     if *value < 0.0 { value * spec.penalty } else { value / spec.penalty };
@@ -78,17 +91,10 @@ fn oracle(host: &[Host], width: usize, spec: &ProcessLogits<'_>) -> Vec<f32> {
 }
 
 fn shader(normalize: bool) -> Shader {
-    Shader {
-        name: "process_logits",
-        parts: vec![
-            include_str!("../../shaders/reduce.wgsl"),
-            include_str!("../../shaders/process_logits.wgsl"),
-        ],
-        constants: vec![("WORKGROUP", WORKGROUP)],
-        flags: if normalize { vec!["NORMALIZE"] } else { Vec::new() },
-    }
+    KERNEL
+        .shader(vec![("WORKGROUP", WORKGROUP)], if normalize { vec!["NORMALIZE"] } else { vec![] })
 }
 
-pub(super) fn variants() -> Vec<Shader> {
+fn variants() -> Vec<Shader> {
     vec![shader(false), shader(true)]
 }

@@ -8,14 +8,15 @@
 
 use std::any::Any;
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use burn::tensor::{Int, Tensor};
 use burn_cubecl::cubecl::wgpu::WgpuServer;
 use burn_cubecl::tensor::CubeTensor;
 use burn_wgpu::{AutoCompiler, WgpuResource};
 
-use super::launch::{self, Shader};
+use super::shader::Shader;
+use super::tensors::cube_of;
 use crate::error::{Error, Result};
 use crate::gpu::Gpu;
 use crate::meter::{self, Counts};
@@ -32,9 +33,11 @@ thread_local! {
 /// A kernel that was written down.
 pub(super) struct Entry {
     pub(super) shader: Shader,
-    /// In the order of their bindings.
+    /// In the order of their bindings, the output last.
     pub(super) buffers: Vec<CubeTensor>,
-    pub(super) params: Vec<u8>,
+    /// What the output holds before is kept, but for what is written.
+    pub(super) in_place: bool,
+    pub(super) params: Vec<u64>,
     pub(super) grid: [u32; 3],
     pub(super) work: Counts,
 }
@@ -56,6 +59,8 @@ pub struct Recording {
     dispatches: Vec<Dispatch>,
     /// Keeps every buffer where it is.
     _memory: Vec<Memory>,
+    /// What the kernels write, by [`number`].
+    written: HashSet<usize>,
     work: Counts,
 }
 
@@ -68,19 +73,54 @@ struct Dispatch {
 
 /// Runs `work`, whose kernels are recorded instead of launched, on this thread.
 ///
-/// Nothing may be read or uploaded inside: Burn's own operations are not recorded.
+/// Nothing may be read or uploaded inside, and of Burn's own operations only those that copy
+/// nothing may be used, such as a reshape: they run now and in no replay.
 ///
 /// # Errors
-/// The device gives up a buffer.
+/// A kernel reads what was uploaded or what Burn computed inside, or the device gives up a buffer.
+/// An operation that Burn does in place, on a tensor that nobody else holds, is not found.
 pub fn record<T>(gpu: &Gpu, work: impl FnOnce() -> T) -> Result<(T, Recording)> {
+    let first = cube_of(Tensor::<1, Int>::empty([1], &gpu.device)).ok_or_else(not_on_gpu)?;
     TAPE.set(Some(Vec::new()));
     let result = work();
     let entries = TAPE.take().unwrap_or_default();
-    Ok((result, Recording::new(gpu, entries)?))
+    let written = written(&entries, number(&first))?;
+    Ok((result, Recording::new(gpu, entries, written)?))
+}
+
+/// Of the tensor's memory. Burn counts them up as it makes them, and uses none twice.
+fn number(tensor: &CubeTensor) -> usize {
+    tensor.handle.clone().binding().memory.id().value
+}
+
+/// What the kernels write. All they read must be that, or older than memory number `first`.
+fn written(entries: &[Entry], first: usize) -> Result<HashSet<usize>> {
+    let mut written = HashSet::new();
+    for entry in entries {
+        let numbers: Vec<usize> = entry.buffers.iter().map(number).collect();
+        let read = &numbers[..numbers.len() - usize::from(!entry.in_place)];
+        if read.iter().any(|number| *number > first && !written.contains(number)) {
+            return Err(not_recorded(entry.shader.name));
+        }
+        written.extend(numbers.last());
+    }
+    Ok(written)
+}
+
+fn not_recorded(reader: &str) -> Error {
+    let reason = format!(
+        "{reader} reads a tensor that no recorded kernel writes and that was made while they were \
+         recorded: by an upload, or by an operation of Burn, which no replay repeats"
+    );
+    Error::Internal { reason }
+}
+
+fn not_on_gpu() -> Error {
+    Error::Internal { reason: "only what lies on a GPU is recorded".into() }
 }
 
 impl Recording {
-    fn new(gpu: &Gpu, entries: Vec<Entry>) -> Result<Self> {
+    fn new(gpu: &Gpu, entries: Vec<Entry>, written: HashSet<usize>) -> Result<Self> {
         let params = Uniforms::new(gpu, &entries);
         let mut memory = Vec::new();
         let mut dispatches = Vec::with_capacity(entries.len());
@@ -103,7 +143,19 @@ impl Recording {
             dispatches.push(Dispatch { pipeline, bindings, grid: entry.grid });
             memory.extend(bound);
         }
-        Ok(Self { dispatches, _memory: memory, work })
+        Ok(Self { dispatches, _memory: memory, written, work })
+    }
+
+    /// The memory of `words`, which the kernels write.
+    ///
+    /// # Errors
+    /// They do not, or the device gives up the buffer.
+    pub fn output(&self, words: &Tensor<1, Int>) -> Result<Slot> {
+        let tensor = cube_of(words.clone()).ok_or_else(not_on_gpu)?;
+        if !self.written.contains(&number(&tensor)) {
+            return Err(not_recorded("the host"));
+        }
+        Ok(Slot { memory: Memory::of(&tensor)? })
     }
 
     /// Number of dispatches.
@@ -134,6 +186,20 @@ impl Recording {
         drop(pass);
         meter::replayed(&self.work);
     }
+
+    /// Submits all kernels as one compute pass, and after it what `then` encodes.
+    pub fn submit(
+        &self,
+        gpu: &Gpu,
+        timestamps: Option<wgpu::ComputePassTimestampWrites<'_>>,
+        then: impl FnOnce(&mut wgpu::CommandEncoder),
+    ) -> wgpu::SubmissionIndex {
+        // No label: it would be a string made for the browser with every token.
+        let mut encoder = gpu.raw.create_command_encoder(&Default::default());
+        self.encode(&mut encoder, timestamps);
+        then(&mut encoder);
+        gpu.queue.submit([encoder.finish()])
+    }
 }
 
 /// All parameters of a recording in one buffer.
@@ -144,11 +210,12 @@ struct Uniforms {
 
 impl Uniforms {
     fn new(gpu: &Gpu, entries: &[Entry]) -> Self {
-        let sizes: Vec<usize> = entries.iter().map(|entry| entry.params.len()).collect();
+        let sizes: Vec<usize> =
+            entries.iter().map(|entry| size_of_val(&entry.params[..])).collect();
         let padded = |bytes: usize| bytes.next_multiple_of(UNIFORM_ALIGNMENT);
         let mut bytes = Vec::with_capacity(sizes.iter().copied().map(padded).sum());
         for entry in entries {
-            bytes.extend_from_slice(&entry.params);
+            bytes.extend_from_slice(bytemuck::cast_slice(&entry.params));
             bytes.resize(padded(bytes.len()), 0);
         }
         let buffer = gpu.raw.create_buffer(&wgpu::BufferDescriptor {
@@ -236,9 +303,7 @@ impl Slot {
     /// # Errors
     /// The tensor is not on a GPU, or the device gives up the buffer.
     pub fn new(words: &Tensor<1, Int>) -> Result<Self> {
-        let Some(tensor) = launch::cube_of(words.clone()) else {
-            return Err(Error::Internal { reason: "a slot must lie on a GPU".into() });
-        };
+        let tensor = cube_of(words.clone()).ok_or_else(not_on_gpu)?;
         Ok(Self { memory: Memory::of(&tensor)? })
     }
 

@@ -1,16 +1,22 @@
-//! T5's root-mean-square norm over the last dimension: `shaders/rms_norm.wgsl`.
+//! The root-mean-square norm over the last dimension: `shaders/rms_norm.wgsl`.
 
 use burn::tensor::Tensor;
 
-use super::launch::{Arg, Host, Launch, Shader, Work, fold_grid};
+use super::launch::{Arg, Host, Launch, Shader, Work, fold_grid, kernel};
+
+kernel! {
+    name: "rms_norm",
+    parts: [],
+    params: { rows: u32, width: u32, epsilon: f32 },
+    variants: || vec![shader()],
+}
 
 /// Invocations that share a row.
 const LANES: u32 = 32;
 /// Rows of a workgroup.
 const ROWS: u32 = 2;
 
-/// `x / sqrt(mean(x^2) + epsilon) * weight` over rows of `[batch, rows, width]`
-/// (`T5LayerNorm` of the reference).
+/// `x / sqrt(mean(x^2) + epsilon) * weight` over rows of `[batch, rows, width]`.
 #[must_use]
 pub fn rms_norm(x: &Tensor<3>, weight: &Tensor<1>, epsilon: f32) -> Tensor<3> {
     let [batch, rows, width] = x.dims();
@@ -19,7 +25,7 @@ pub fn rms_norm(x: &Tensor<3>, weight: &Tensor<1>, epsilon: f32) -> Tensor<3> {
         shader: shader(),
         inputs: vec![Arg::from(x), Arg::from(weight)],
         output: count * width,
-        params: &[count as u32, width as u32, epsilon.to_bits()],
+        params: &Params { rows: count as u32, width: width as u32, epsilon },
         workgroup: ROWS * LANES,
         grid: fold_grid(count.div_ceil(ROWS as usize)),
         work: Work::default(),
@@ -41,11 +47,6 @@ fn oracle(host: &[Host], width: usize, epsilon: f64) -> Vec<f32> {
     out
 }
 
-pub(super) fn shader() -> Shader {
-    Shader {
-        name: "rms_norm",
-        parts: vec![include_str!("../../shaders/rms_norm.wgsl")],
-        constants: vec![("LANES", LANES), ("ROWS", ROWS)],
-        flags: Vec::new(),
-    }
+fn shader() -> Shader {
+    KERNEL.shader(vec![("LANES", LANES), ("ROWS", ROWS)], vec![])
 }

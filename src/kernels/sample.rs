@@ -6,8 +6,15 @@
 
 use burn::tensor::{Int, Tensor};
 
-use super::argmax::write_tokens;
-use super::launch::{Arg, Launch, Shader, Work, fold_grid};
+use super::launch::{Arg, Launch, Shader, Work, fold_grid, kernel};
+use super::token_history::TokenHistory;
+
+kernel! {
+    name: "sample",
+    parts: ["reduce", "token_history"],
+    params: { rows: u32, width: u32, top_k: u32, top_p: f32, temperature: f32 },
+    variants: || vec![shader()],
+}
 
 const WORKGROUP: u32 = 256;
 
@@ -22,38 +29,40 @@ pub struct Warp {
     pub top_p: f32,
 }
 
-/// Writes the tokens after `position` into `texts`, which is returned: for each row of `scores`
-/// `[rows, width]` one drawn by the uniform `draws` `[rows]` (f32 bits, in `0..1`), and the bits of
-/// its log-probability (f32) among the tokens left. `texts` is as [`argmax`](super::argmax()) has it.
+/// Writes the tokens after `position` (one word) into `history`, which is returned: for each row
+/// of `scores` `[rows, width]` one drawn by the uniform `draws` `[rows]` (f32 bits, in `0..1`), and
+/// its log-probability among the tokens left. The memory is changed under every clone of the
+/// history.
 #[must_use]
 pub fn sample(
     scores: &Tensor<2>,
     draws: &Tensor<1, Int>,
     warp: Warp,
-    texts: Tensor<1, Int>,
+    history: TokenHistory,
     position: &Tensor<1, Int>,
-) -> Tensor<1, Int> {
+) -> TokenHistory {
     let [rows, width] = scores.dims();
-    Launch {
+    assert_eq!(rows, history.rows(), "texts");
+    let launch = Launch {
         shader: shader(),
         inputs: vec![Arg::from(scores), Arg::from(draws), Arg::from(position)],
-        output: texts.dims()[0],
-        params: &[
-            rows as u32,
-            width as u32,
-            warp.top_k.min(width) as u32,
-            warp.top_p.to_bits(),
-            warp.temperature.to_bits(),
-        ],
+        output: history.words().dims()[0],
+        params: &Params {
+            rows: rows as u32,
+            width: width as u32,
+            top_k: warp.top_k.min(width) as u32,
+            top_p: warp.top_p,
+            temperature: warp.temperature,
+        },
         workgroup: WORKGROUP,
         grid: fold_grid(rows),
         work: Work::default(),
-    }
-    .run_words_in_place(texts, |host, texts| {
+    };
+    history.extended(launch, |host| {
         let rows = host[0].floats().chunks(width).zip(host[1].words());
         let draw =
             |(row, draw): (&[f32], &u32)| choose(row, f64::from(f32::from_bits(*draw)), warp);
-        write_tokens(texts, host[2].words()[0], rows.map(draw).collect());
+        (host[2].words()[0], rows.map(draw).collect())
     })
 }
 
@@ -94,14 +103,6 @@ fn choose(row: &[f32], draw: f64, warp: Warp) -> (u32, u32) {
     (chosen as u32, (log_probability as f32).to_bits())
 }
 
-pub(super) fn shader() -> Shader {
-    Shader {
-        name: "sample",
-        parts: vec![
-            include_str!("../../shaders/reduce.wgsl"),
-            include_str!("../../shaders/sample.wgsl"),
-        ],
-        constants: vec![("WORKGROUP", WORKGROUP)],
-        flags: Vec::new(),
-    }
+fn shader() -> Shader {
+    KERNEL.shader(vec![("WORKGROUP", WORKGROUP)], vec![])
 }

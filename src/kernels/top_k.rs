@@ -5,16 +5,23 @@
 
 use burn::tensor::{Int, Tensor};
 
-use super::launch::{Arg, Host, Launch, Shader, Work, fold_grid};
+use super::launch::{Arg, Host, Launch, Shader, Work, fold_grid, kernel};
+
+kernel! {
+    name: "top_k",
+    parts: [],
+    params: { rows: u32, width: u32, k: u32 },
+    variants: variants,
+}
 
 const WORKGROUP: u32 = 256;
 
 /// Label of a candidate that is none: fewer than k were numbers.
 pub const NO_CANDIDATE: u32 = u32::MAX;
 
-/// The `k` largest of `scores` `[rows, width]` plus `offsets` `[rows]` (f32 bits), over all rows: `[2 * k]`
-/// words, pairs of the flat index `row * width + column` and the bits of the sum (f32), best
-/// first, of equals the smaller index.
+/// The `k` largest of `scores` `[rows, width]` plus `offsets` `[rows]` (f32 bits), over all rows:
+/// `[2 * k]` words, pairs of the flat index `row * width + column` and the bits of the sum (f32),
+/// best first, of equals the smaller index.
 #[must_use]
 pub fn top_k(scores: &Tensor<2>, offsets: &Tensor<1, Int>, k: usize) -> Tensor<1, Int> {
     let [rows, width] = scores.dims();
@@ -22,12 +29,12 @@ pub fn top_k(scores: &Tensor<2>, offsets: &Tensor<1, Int>, k: usize) -> Tensor<1
         shader: shader(false),
         inputs: vec![Arg::from(scores), Arg::from(offsets)],
         output: 2 * rows * k,
-        params: &[rows as u32, width as u32, k as u32],
+        params: &Params { rows: rows as u32, width: width as u32, k: k as u32 },
         workgroup: WORKGROUP,
         grid: fold_grid(rows),
         work: Work::default(),
     }
-    .run_words(|host| {
+    .run::<u32>(|host| {
         let scores = host[0].floats();
         let rows = scores.chunks(width).zip(host[1].words()).enumerate();
         rows.flat_map(|(r, (row, offset))| {
@@ -44,12 +51,12 @@ pub fn top_k(scores: &Tensor<2>, offsets: &Tensor<1, Int>, k: usize) -> Tensor<1
         shader: shader(true),
         inputs: vec![Arg::from(&of_rows)],
         output: 2 * k,
-        params: &[1, (rows * k) as u32, k as u32],
+        params: &Params { rows: 1, width: (rows * k) as u32, k: k as u32 },
         workgroup: WORKGROUP,
         grid: [1; 3],
         work: Work::default(),
     }
-    .run_words(|host| best(pairs(host), k))
+    .run(|host| best(pairs(host), k))
 }
 
 fn pairs(host: &[Host]) -> Vec<(u32, f32)> {
@@ -65,14 +72,9 @@ fn best(mut labelled: Vec<(u32, f32)>, k: usize) -> Vec<u32> {
 }
 
 fn shader(merge: bool) -> Shader {
-    Shader {
-        name: "top_k",
-        parts: vec![include_str!("../../shaders/top_k.wgsl")],
-        constants: vec![("WORKGROUP", WORKGROUP)],
-        flags: if merge { vec!["MERGE"] } else { Vec::new() },
-    }
+    KERNEL.shader(vec![("WORKGROUP", WORKGROUP)], if merge { vec!["MERGE"] } else { vec![] })
 }
 
-pub(super) fn variants() -> Vec<Shader> {
+fn variants() -> Vec<Shader> {
     vec![shader(false), shader(true)]
 }

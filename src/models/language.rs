@@ -16,6 +16,7 @@ use serde::Deserialize;
 use super::{Probe, stage_bytes};
 use crate::config::check::{Section, section};
 use crate::error::{Error, Result};
+use crate::kernels::TokenHistory;
 use crate::pace::Pace;
 use crate::weights::Weights;
 
@@ -184,9 +185,9 @@ impl State {
 /// another position.
 #[derive(Clone, Copy, Debug)]
 pub struct At<'a> {
-    /// A line of `2 * rows` words for each position, the ids of all texts first.
-    pub texts: &'a Tensor<1, Int>,
-    /// The line of the tokens that this step reads, one word.
+    /// The texts so far.
+    pub history: &'a TokenHistory,
+    /// The position of the tokens that this step reads, one word.
     pub position: &'a Tensor<1, Int>,
     /// `[rows, capacity]`: the row whose cache holds each token of a text, this one included;
     /// without it every text lies in its own row.

@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::tensor::{Int, Tensor};
 
 use crate::error::Result;
-use crate::kernels::{Matrix, embedding, embedding_step};
+use crate::kernels::{Matrix, TokenHistory, embedding, embedding_step};
 use crate::weights::Weights;
 
 /// Rows by id.
@@ -22,16 +22,10 @@ impl Embedding {
         Ok(Self { weight: weights.embedding(count, width)? })
     }
 
-    /// The tokens at `position` of `rows` texts, `[rows, 1, width]`; `texts` has a line of
-    /// `2 * rows` words for each position, ids first.
+    /// The texts' tokens at `position`, `[rows, 1, width]`.
     #[must_use]
-    pub fn step(
-        &self,
-        texts: &Tensor<1, Int>,
-        position: &Tensor<1, Int>,
-        rows: usize,
-    ) -> Tensor<3> {
-        embedding_step(texts, position, rows, &self.weight).unsqueeze_dim(1)
+    pub fn step(&self, history: &TokenHistory, position: &Tensor<1, Int>) -> Tensor<3> {
+        embedding_step(history, position, &self.weight).unsqueeze_dim(1)
     }
 
     /// `[tokens]` to `[1, tokens, width]`.

@@ -1,7 +1,7 @@
 //! The kernels that choose the next token.
 
 use burn::tensor::{Device, Int, Tensor};
-use instructblip_web::kernels::{self, ProcessLogits, Warp, words_tensor};
+use instructblip_web::kernels::{self, ProcessLogits, TokenHistory, Warp, words_tensor};
 
 use super::{Random, assert_close, devices, tensor, words};
 
@@ -24,9 +24,9 @@ fn argmax_takes_the_first_of_equals() {
         let x: Vec<f32> = (0..rows * width).map(|_| random.below(7) as f32 - 9.0).collect();
         let position = random.below(5);
         let [gpu, cpu] = devices().map(|device| {
-            let (texts, at) = texts(rows, position, &device);
-            let chosen = kernels::argmax(&tensor(&x, [rows, width], &device), texts, &at);
-            line_after(position, rows, words(chosen))
+            let (history, at) = history(rows, position, &device);
+            let chosen = kernels::argmax(&tensor(&x, [rows, width], &device), history, &at);
+            line_after(position, chosen)
         });
         let what = format!("argmax [{rows}, {width}]");
         assert_eq!(gpu[..rows], cpu[..rows], "{what}");
@@ -37,18 +37,20 @@ fn argmax_takes_the_first_of_equals() {
 }
 
 /// Texts with a few lines more than there are tokens, and the position of the last token.
-fn texts(rows: usize, position: usize, device: &Device) -> (Tensor<1, Int>, Tensor<1, Int>) {
-    let lines = vec![UNTOUCHED; (position + 3) * 2 * rows];
-    (words_tensor(lines, device), words_tensor(vec![position as u32], device))
+fn history(rows: usize, position: usize, device: &Device) -> (TokenHistory, Tensor<1, Int>) {
+    let lines = vec![UNTOUCHED; TokenHistory::line(position + 2, rows).end];
+    let history = TokenHistory::new(words_tensor(lines, device), rows);
+    (history, words_tensor(vec![position as u32], device))
 }
 
 /// The line that was written: ids, then bits of log-probabilities. No other line may be.
-fn line_after(position: usize, rows: usize, texts: Vec<u32>) -> Vec<u32> {
-    let line = (position + 1) * 2 * rows..(position + 2) * 2 * rows;
-    for (i, word) in texts.iter().enumerate().filter(|(i, _)| !line.contains(i)) {
+fn line_after(position: usize, history: TokenHistory) -> Vec<u32> {
+    let line = TokenHistory::line(position + 1, history.rows());
+    let words = words(history.into_words());
+    for (i, word) in words.iter().enumerate().filter(|(i, _)| !line.contains(i)) {
         assert_eq!(*word, UNTOUCHED, "word {i} was written");
     }
-    texts[line].to_vec()
+    words[line].to_vec()
 }
 
 #[test]
@@ -71,7 +73,7 @@ fn process_logits_equals_its_oracle() {
             kernels::process_logits(&ProcessLogits {
                 logits: &tensor(&logits, [rows, width], device),
                 normalize,
-                texts: &words_tensor(history.clone(), device),
+                history: &TokenHistory::new(words_tensor(history.clone(), device), rows),
                 position: &words_tensor(vec![length as u32 - 1], device),
                 penalty,
                 bans: &words_tensor(bans.clone(), device),
@@ -142,9 +144,9 @@ fn sample_equals_its_oracle() {
         let position = random.below(5);
         let [gpu, cpu] = devices().map(|device| {
             let scores = tensor(&scores, [rows, width], &device);
-            let (texts, at) = texts(rows, position, &device);
-            let chosen = kernels::sample(&scores, &bits(&draws, &device), warp, texts, &at);
-            line_after(position, rows, words(chosen))
+            let (history, at) = history(rows, position, &device);
+            let chosen = kernels::sample(&scores, &bits(&draws, &device), warp, history, &at);
+            line_after(position, chosen)
         });
         for row in 0..rows {
             if gpu[row] == cpu[row] {

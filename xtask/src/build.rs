@@ -25,7 +25,7 @@ const NAME: &str = "instructblip_web";
 
 /// Crates and modules that are linked because tables name them, and that nothing here calls
 /// (`docs/size.md`). Were one of them called after all, the module would trap, which ends the
-/// engine with an error.
+/// engine with an error; `clippy.toml` names the functions of Burn that would.
 const NEVER_RUN: [&str; 8] = [
     // The text form of CubeCL's intermediate representation, which is only ever built in memory;
     // with [`PARSERS`].

@@ -6,7 +6,7 @@ use super::{Choice, Plan, Told};
 use crate::error::Result;
 use crate::gpu::Gpu;
 use crate::kernels::record::Slot;
-use crate::kernels::words_tensor;
+use crate::kernels::{TokenHistory, words_tensor};
 use crate::models::language::Context;
 
 /// A ban on nothing: beyond every vocabulary.
@@ -20,6 +20,7 @@ pub(super) struct Inputs {
     pub(super) bans: Input,
     pub(super) numbers: Input,
     bans_at_most: usize,
+    rows: usize,
 }
 
 impl Inputs {
@@ -33,7 +34,7 @@ impl Inputs {
         let device = context.device();
         let input = |words: Vec<u32>| Input::new(gpu, words, &device);
         let mut texts = vec![context.first(); rows];
-        texts.resize((tokens + 1) * 2 * rows, 0);
+        texts.resize(TokenHistory::line(tokens, rows).end, 0);
         let bans = rules.map_or(0, |rules| rules.bans).max(1);
         let beams = matches!(choice, Choice::Best(_));
         let lineage = beams.then(|| input(vec![0; rows * capacity])).transpose()?;
@@ -44,19 +45,24 @@ impl Inputs {
             bans: input(vec![NO_BAN; bans])?,
             numbers: input(vec![0; rows])?,
             bans_at_most: bans,
+            rows,
         })
+    }
+
+    /// The texts so far.
+    pub(super) fn history(&self) -> TokenHistory {
+        TokenHistory::new(self.texts.words.clone(), self.rows)
     }
 
     /// Makes the table of rows as wide as the cache.
     pub(super) fn grow(
         &mut self,
         gpu: Option<&Gpu>,
-        rows: usize,
         capacity: usize,
         device: &Device,
     ) -> Result<()> {
         if let Some(lineage) = &mut self.lineage {
-            *lineage = Input::new(gpu, vec![0; rows * capacity], device)?;
+            *lineage = Input::new(gpu, vec![0; self.rows * capacity], device)?;
         }
         Ok(())
     }

@@ -28,7 +28,6 @@ pub struct DecoderState {
     cache: Vec<Tensor<3>>,
     /// Relative bias by distance, `[capacity, heads]`; the last row is distance 0.
     bias: Tensor<2>,
-    rows: usize,
     capacity: usize,
 }
 
@@ -64,7 +63,6 @@ impl T5 {
             cache: cross.0.iter().map(|(keys, _)| empty(keys)).collect(),
             cross: cross.clone(),
             bias: self.causal_bias(capacity),
-            rows,
             capacity,
         }
     }
@@ -74,7 +72,7 @@ impl T5 {
     /// recorded.
     #[must_use]
     pub fn step(&self, at: At<'_>, state: &mut DecoderState) -> Tensor<2> {
-        let mut x = self.shared.step(at.texts, at.position, state.rows);
+        let mut x = self.shared.step(at.history, at.position);
         for ((block, cache), cross) in
             self.decoder.blocks.iter().zip(&mut state.cache).zip(&state.cross.0)
         {
