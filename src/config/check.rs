@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::limits;
+use serde::Deserialize;
 use serde::de::{
     DeserializeOwned, DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor,
 };
@@ -39,6 +40,15 @@ pub(crate) fn section<T: DeserializeOwned>(bytes: &[u8], name: &'static str) -> 
         Ok(found)
     });
     found.map_err(|e| invalid(FILE, format!("{name} cannot be read ({e})")))
+}
+
+/// The `model_type` of a section; `None` where there is no such section.
+pub(crate) fn kind(bytes: &[u8], name: &'static str) -> Result<Option<Option<String>>> {
+    #[derive(Deserialize)]
+    struct Kind {
+        model_type: Option<String>,
+    }
+    Ok(section::<Kind>(bytes, name)?.map(|kind| kind.model_type))
 }
 
 /// One field of an object.

@@ -1,93 +1,90 @@
 //! The bridges: what a picture's features become for the language model.
 //!
-//! A bridge is one file: its sizes, how it loads, how it computes. Here is the one place that
-//! knows them all.
+//! A bridge is one file: its sizes, how it loads, how it computes ([`Connector`]). Here is the one
+//! place that knows them all, in the list at the end.
 
 mod qformer;
 
 pub use qformer::{QFormer, QFormerConfig};
 
+use std::ops::{Deref, DerefMut};
+
 use burn::module::Module;
 use burn::tensor::Tensor;
-use serde::Deserialize;
 
-use super::{Probe, bytes_of, stage_bytes};
-use crate::config::check::{FILE, Section, parse_json, section};
+use super::Probe;
+use crate::config::check::Section;
 use crate::error::Result;
 use crate::pace::Pace;
 use crate::weights::Weights;
 
-/// The sizes of a bridge.
-#[derive(Debug, Clone, PartialEq)]
-pub enum BridgeConfig {
-    /// [`QFormer`]'s.
-    QFormer(QFormerConfig),
-}
+/// What a bridge is to the rest of the crate.
+pub trait Connector: Sized {
+    /// Its sizes.
+    type Config: ConnectorSizes;
+    /// What it keeps of a picture: computed once, used by every question about it.
+    type Kept;
 
-impl BridgeConfig {
-    /// Reads the sections of `config.json`: `instruction_aware` as the model's type says, and
-    /// the widths of the vision tower's tokens and the language model's.
+    /// Reads the sizes from `config.json`: of a model of this type, between a vision tower and a
+    /// language model of these widths.
     ///
     /// # Errors
-    /// One is malformed, or a size cannot be.
-    pub(super) fn parse(
-        bytes: &[u8],
-        instruction_aware: bool,
-        [image, text]: [usize; 2],
-    ) -> Result<Self> {
-        #[derive(Deserialize)]
-        struct Queries {
-            num_query_tokens: Option<usize>,
-        }
-        let mut config: QFormerConfig = section(bytes, "qformer_config")?.unwrap_or_default();
-        let Queries { num_query_tokens } = parse_json(FILE, bytes)?;
-        config.num_query_tokens = num_query_tokens.unwrap_or(config.num_query_tokens);
-        config.reads_instruction = instruction_aware;
-        // As in the reference, whatever the file says.
-        config.encoder_hidden_size = image;
-        config.check()?;
-        Section("").matrix("language projection", &[text, config.hidden_size])?;
-        Ok(Self::QFormer(config))
-    }
+    /// A section is malformed, or a size cannot be.
+    fn config(bytes: &[u8], model_type: &str, widths: [usize; 2]) -> Result<Self::Config>;
 
+    /// Takes the bridge's tensors; `width` is the language model's.
+    ///
+    /// # Errors
+    /// A tensor is missing.
+    fn load(weights: &Weights<'_>, config: &Self::Config, width: usize) -> Result<Self>;
+
+    /// What is kept of a picture, from its features `[1, tokens, hidden]`.
+    ///
+    /// # Errors
+    /// The GPU failed, or `pace` was told to stop.
+    fn keep(&self, vision: &Tensor<3>, pace: &Pace) -> impl Future<Output = Result<Self::Kept>>;
+
+    /// Bytes of that.
+    fn bytes(kept: &Self::Kept) -> u64;
+
+    /// Pictures and the instruction's ids to what the language model reads,
+    /// `[1, pictures * tokens, width]`.
+    ///
+    /// # Errors
+    /// As [`Connector::keep`].
+    fn look(
+        &self,
+        pictures: &[&Self::Kept],
+        instruction: &[u32],
+        pace: &Pace,
+        probe: &mut Probe<'_>,
+    ) -> impl Future<Output = Result<Tensor<3>>>;
+
+    /// Where it looks in a picture: a map `[queries, image tokens]` for each of the
+    /// [`ConnectorSizes::looking_layers`].
+    ///
+    /// # Errors
+    /// As [`Connector::keep`].
+    fn maps(
+        &self,
+        picture: &Self::Kept,
+        instruction: &[u32],
+        pace: &Pace,
+    ) -> impl Future<Output = Result<Vec<Tensor<2>>>>;
+}
+
+/// What the sizes of any bridge tell.
+pub trait ConnectorSizes {
     /// Tokens that the language model reads of a picture.
-    #[must_use]
-    pub fn tokens(&self) -> usize {
-        let Self::QFormer(config) = self;
-        config.num_query_tokens
-    }
-
-    /// The vocabulary in which it reads the instruction, and how many tokens of it; `None` where
-    /// it looks on its own.
-    #[must_use]
-    pub fn instruction(&self) -> Option<Instruction> {
-        let Self::QFormer(config) = self;
-        config.reads_instruction.then_some(Instruction {
-            vocab_size: config.vocab_size,
-            max_tokens: config.max_position_embeddings,
-        })
-    }
-
+    fn tokens(&self) -> usize;
+    /// How it reads the instruction; `None` where it looks on its own.
+    fn instruction(&self) -> Option<Instruction>;
     /// The layers that look at the picture; empty where there are no maps of that.
-    #[must_use]
-    pub fn looking_layers(&self) -> Vec<usize> {
-        let Self::QFormer(config) = self;
-        (0..config.num_hidden_layers).filter(|i| config.has_cross_attention(*i)).collect()
-    }
-
+    fn looking_layers(&self) -> Vec<usize>;
     /// Bytes of intermediate values for an instruction of `tokens`.
-    #[must_use]
-    pub fn stage_bytes(&self, tokens: usize) -> u64 {
-        let Self::QFormer(config) = self;
-        let rows = config.num_query_tokens + tokens;
-        stage_bytes(rows, config.hidden_size, config.intermediate_size)
-    }
-
-    /// The same bridge with at most this many layers.
-    pub(super) fn shorten(&mut self, layers: usize) {
-        let Self::QFormer(config) = self;
-        config.num_hidden_layers = config.num_hidden_layers.min(layers);
-    }
+    fn stage_bytes(&self, tokens: usize) -> u64;
+    /// Leaves at most this many layers.
+    fn shorten(&mut self, layers: usize);
 }
 
 /// How a bridge reads the instruction.
@@ -99,78 +96,122 @@ pub struct Instruction {
     pub max_tokens: usize,
 }
 
-/// A bridge.
-#[derive(Module, Debug)]
-pub enum Bridge {
-    /// The Q-Former of BLIP-2 and InstructBLIP, with its projection.
-    QFormer(QFormer),
+/// Makes the enums of a list of bridges: `"model_type", …: Connector`, by the type of the whole
+/// model.
+macro_rules! bridges {
+    ($($($kind:literal),+: $Bridge:ident;)+) => {
+        /// The sizes of a bridge.
+        #[derive(Debug, Clone, PartialEq)]
+        #[expect(missing_docs, reason = "each is documented in its file")]
+        pub enum BridgeConfig {
+            $($Bridge(<$Bridge as Connector>::Config)),+
+        }
+
+        impl BridgeConfig {
+            /// As [`Connector::config`].
+            ///
+            /// # Errors
+            /// There is no bridge of that type, or as [`Connector::config`].
+            pub(super) fn parse(bytes: &[u8], model_type: &str, widths: [usize; 2]) -> Result<Self> {
+                match model_type {
+                    $($($kind)|+ => Ok(Self::$Bridge($Bridge::config(bytes, model_type, widths)?)),)+
+                    other => {
+                        let known = [$($($kind),+),+].join(", ");
+                        let reason = format!("model_type {other:?} is not supported, only {known}");
+                        Err(Section("").error(&reason))
+                    }
+                }
+            }
+        }
+
+        impl Deref for BridgeConfig {
+            type Target = dyn ConnectorSizes;
+
+            fn deref(&self) -> &Self::Target {
+                match self { $(Self::$Bridge(config) => config),+ }
+            }
+        }
+
+        impl DerefMut for BridgeConfig {
+            fn deref_mut(&mut self) -> &mut Self::Target {
+                match self { $(Self::$Bridge(config) => config),+ }
+            }
+        }
+
+        /// A bridge: each method is that of [`Connector`].
+        #[derive(Module, Debug)]
+        #[expect(missing_docs, reason = "each is documented in its file")]
+        pub enum Bridge {
+            $($Bridge($Bridge)),+
+        }
+
+        /// What a bridge keeps of a picture.
+        #[derive(Clone, Debug)]
+        #[expect(missing_docs, reason = "each is documented in its file")]
+        pub enum Kept {
+            $($Bridge(<$Bridge as Connector>::Kept)),+
+        }
+
+        impl Kept {
+            /// Bytes that it takes on the device.
+            #[must_use]
+            pub fn bytes(&self) -> u64 {
+                match self { $(Self::$Bridge(kept) => $Bridge::bytes(kept)),+ }
+            }
+        }
+
+        // What was kept is of the bridge that looks; nobody holds two models' at once.
+        #[allow(unreachable_patterns, missing_docs, clippy::missing_errors_doc)]
+        impl Bridge {
+            pub fn load(weights: &Weights<'_>, config: &BridgeConfig, width: usize) -> Result<Self> {
+                Ok(match config {
+                    $(BridgeConfig::$Bridge(config) => {
+                        Self::$Bridge($Bridge::load(weights, config, width)?)
+                    })+
+                })
+            }
+
+            pub async fn keep(&self, vision: &Tensor<3>, pace: &Pace) -> Result<Kept> {
+                Ok(match self {
+                    $(Self::$Bridge(bridge) => Kept::$Bridge(bridge.keep(vision, pace).await?)),+
+                })
+            }
+
+            pub async fn look(
+                &self,
+                pictures: &[&Kept],
+                instruction: &[u32],
+                pace: &Pace,
+                probe: &mut Probe<'_>,
+            ) -> Result<Tensor<3>> {
+                match self {
+                    $(Self::$Bridge(bridge) => {
+                        let own = pictures.iter().filter_map(|kept| match kept {
+                            Kept::$Bridge(kept) => Some(kept),
+                            _ => None,
+                        });
+                        bridge.look(&own.collect::<Vec<_>>(), instruction, pace, probe).await
+                    })+
+                }
+            }
+
+            pub async fn maps(
+                &self,
+                picture: &Kept,
+                instruction: &[u32],
+                pace: &Pace,
+            ) -> Result<Vec<Tensor<2>>> {
+                match (self, picture) {
+                    $((Self::$Bridge(bridge), Kept::$Bridge(kept)) => {
+                        bridge.maps(kept, instruction, pace).await
+                    })+
+                    _ => unreachable!("kept by another bridge"),
+                }
+            }
+        }
+    };
 }
 
-/// What a bridge keeps of a picture: computed once, used by every question about it.
-#[derive(Clone, Debug)]
-pub enum Kept {
-    /// Keys and values by layer.
-    QFormer(qformer::ImageKeys),
-}
-
-impl Kept {
-    /// Bytes that it takes on the device.
-    #[must_use]
-    pub fn bytes(&self) -> u64 {
-        let Self::QFormer(layers) = self;
-        let pairs = layers.iter().flatten();
-        pairs.map(|(keys, values)| bytes_of(keys) + bytes_of(values)).sum()
-    }
-}
-
-impl Bridge {
-    /// Takes the bridge's tensors; `width` is the language model's.
-    ///
-    /// # Errors
-    /// A tensor is missing.
-    pub fn load(weights: &Weights<'_>, config: &BridgeConfig, width: usize) -> Result<Self> {
-        let BridgeConfig::QFormer(config) = config;
-        Ok(Self::QFormer(QFormer::load(weights, config, width)?))
-    }
-
-    /// What is kept of a picture, from its features `[1, tokens, hidden]`.
-    ///
-    /// # Errors
-    /// The GPU failed, or `pace` was told to stop.
-    pub async fn keep(&self, vision: &Tensor<3>, pace: &Pace) -> Result<Kept> {
-        let Self::QFormer(bridge) = self;
-        Ok(Kept::QFormer(bridge.image_keys(vision, pace).await?))
-    }
-
-    /// Pictures and the instruction's ids to what the language model reads,
-    /// `[1, pictures * tokens, width]`.
-    ///
-    /// # Errors
-    /// As [`Bridge::keep`].
-    pub async fn look(
-        &self,
-        pictures: &[&Kept],
-        instruction: &[u32],
-        pace: &Pace,
-        probe: &mut Probe<'_>,
-    ) -> Result<Tensor<3>> {
-        let Self::QFormer(bridge) = self;
-        let pictures: Vec<_> = pictures.iter().map(|Kept::QFormer(keys)| keys).collect();
-        bridge.look(&pictures, instruction, pace, probe).await
-    }
-
-    /// Where it looks in a picture: a map `[queries, image tokens]` for each of the
-    /// [`BridgeConfig::looking_layers`].
-    ///
-    /// # Errors
-    /// As [`Bridge::keep`].
-    pub async fn maps(
-        &self,
-        picture: &Kept,
-        instruction: &[u32],
-        pace: &Pace,
-    ) -> Result<Vec<Tensor<2>>> {
-        let (Self::QFormer(bridge), Kept::QFormer(keys)) = (self, picture);
-        bridge.maps(instruction, keys, pace).await
-    }
+bridges! {
+    "instructblip", "blip-2": QFormer;
 }

@@ -51,16 +51,10 @@ impl ModelConfig {
         let outside: Outside = parse_json(FILE, bytes)?;
         let Outside { model_type, image_token_index, quantization_config } = outside;
         let at = Section("");
-        if !["instructblip", "blip-2"].contains(&model_type.as_str()) {
-            return Err(at.error(&format!(
-                "model_type is {model_type:?}; only \"instructblip\" and \"blip-2\" are supported"
-            )));
-        }
         let vision_config = VisionConfig::parse(bytes)?;
-        let instruction_aware = model_type == "instructblip";
         let text_config = LanguageConfig::parse(bytes)?;
-        let (image, text) = (vision_config.width(), text_config.width());
-        let bridge_config = BridgeConfig::parse(bytes, instruction_aware, [image, text])?;
+        let widths = [vision_config.width(), text_config.width()];
+        let bridge_config = BridgeConfig::parse(bytes, &model_type, widths)?;
         if let Some(QuantizationConfig { group_size, .. }) = quantization_config
             && group_size != GROUP
         {

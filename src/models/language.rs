@@ -1,184 +1,108 @@
 //! The language models: pictures and a prompt to the next token's logits, step by step.
 //!
-//! A model is one file: its sizes, how it loads, how it computes. Here is the one place that
-//! knows them all. To whoever generates text they are alike: [`LanguageModel::read`] takes a
-//! prompt in and gives the [`Context`] that every answer to it shares, from which texts go on
-//! side by side, each from the token [`Context::first`], one [`LanguageModel::step`] at a time.
+//! A model is one file: its sizes, how it loads, how it computes ([`Language`]). Here is the one
+//! place that knows them all, in the list at the end. To whoever generates text they are alike:
+//! reading a prompt gives the [`Context`] that every answer to it shares, from which texts go on
+//! side by side, each from the token [`Context::first`], one step at a time.
 
 pub mod t5;
 
 pub use t5::{T5, T5Config};
 
+use std::ops::{Deref, DerefMut};
+
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
-use serde::Deserialize;
 
-use super::{Probe, stage_bytes};
-use crate::config::check::{Section, section};
-use crate::error::{Error, Result};
+use super::Probe;
+use crate::config::check::{FILE, Section, invalid, kind, section};
+use crate::error::Result;
 use crate::kernels::TokenHistory;
 use crate::pace::Pace;
 use crate::weights::Weights;
 
-/// The sizes of a language model: `text_config`.
-#[derive(Debug, Clone, PartialEq)]
-pub enum LanguageConfig {
-    /// [`T5`]'s.
-    T5(T5Config),
-}
+/// The section of `config.json`.
+const SECTION: &str = "text_config";
 
-impl LanguageConfig {
-    /// Reads the section of `config.json`.
+/// What a language model is to the rest of the crate.
+pub trait Language: Sized {
+    /// Its sizes: the section as its file has it.
+    type Config: LanguageSizes;
+    /// A prompt as far as answers need it.
+    type Context;
+    /// What texts keep between steps.
+    type State;
+
+    /// Takes the tensors of `language_model`.
     ///
     /// # Errors
-    /// It is missing or malformed, names a model that is not here, or a size cannot be.
-    pub(super) fn parse(bytes: &[u8]) -> Result<Self> {
-        const NAME: &str = "text_config";
-        #[derive(Deserialize)]
-        struct Kind {
-            model_type: Option<String>,
-        }
-        let kind: Option<Kind> = section(bytes, NAME)?;
-        let missing = || Error::ConfigInvalid {
-            file: crate::config::check::FILE.into(),
-            reason: format!("it has no {NAME}"),
-        };
-        // The reference takes an absent type for OPT.
-        let kind = kind.ok_or_else(missing)?.model_type.unwrap_or_else(|| "opt".into());
-        match kind.as_str() {
-            "t5" => {
-                let config: T5Config = section(bytes, NAME)?.ok_or_else(missing)?;
-                config.check()?;
-                Ok(Self::T5(config))
-            }
-            _ => Err(Section(NAME).error(&format!(
-                "the language model is {kind:?}; only T5 (FlanT5) checkpoints are supported"
-            ))),
-        }
-    }
+    /// A tensor is missing.
+    fn load(weights: &Weights<'_>, config: &Self::Config) -> Result<Self>;
 
-    /// Ids are below this.
-    #[must_use]
-    pub fn vocab_size(&self) -> usize {
-        let Self::T5(config) = self;
-        config.vocab_size
-    }
+    /// Width of the logits.
+    fn vocab_size(&self) -> usize;
 
-    /// Width of a token.
-    #[must_use]
-    pub fn width(&self) -> usize {
-        let Self::T5(config) = self;
-        config.d_model
-    }
+    /// Bytes that texts keep of a token.
+    fn cache_bytes(&self) -> usize;
 
-    /// The ids that end an answer.
-    #[must_use]
-    pub fn ends(&self) -> Vec<u32> {
-        let Self::T5(config) = self;
-        vec![config.eos_token_id]
-    }
+    /// Reads a prompt: what the bridge found, `[1, tokens, width]`, then the text's ids. Gives
+    /// the token from which texts go on, too.
+    ///
+    /// # Errors
+    /// The GPU failed, or `pace` was told to stop.
+    fn read(
+        &self,
+        queries: &Tensor<3>,
+        ids: &[u32],
+        pace: &Pace,
+        probe: &mut Probe<'_>,
+    ) -> impl Future<Output = Result<(u32, Self::Context)>>;
 
-    /// The most tokens of a prompt that are read.
-    #[must_use]
-    pub fn max_prompt_tokens(&self) -> usize {
-        match self {
-            Self::T5(_) => 512, // what it was trained with
-        }
-    }
+    /// What of a context is computed last.
+    fn last(context: &Self::Context) -> Option<&Tensor<3>>;
 
-    /// The id that a tokenised prompt must end with, where the model was trained so.
-    #[must_use]
-    pub fn prompt_end(&self) -> Option<u32> {
-        let Self::T5(config) = self;
-        Some(config.eos_token_id)
-    }
+    /// Starts `rows` texts side by side, with room for `capacity` tokens.
+    fn start(&self, context: &Self::Context, rows: usize, capacity: usize) -> Self::State;
 
-    /// Layers that a step of decoding runs through.
-    #[must_use]
-    pub fn decoder_layers(&self) -> usize {
-        let Self::T5(config) = self;
-        config.num_decoder_layers
-    }
-
-    /// Bytes of intermediate values while a prompt of `tokens` is read.
-    #[must_use]
-    pub fn stage_bytes(&self, tokens: usize) -> u64 {
-        let Self::T5(config) = self;
-        let width = config.d_model.max(config.inner_dim());
-        stage_bytes(tokens, width, 2 * config.d_ff)
-    }
-
-    /// Bytes that are kept of every token, prompt or answer: keys and values of all layers.
-    #[must_use]
-    pub fn cache_bytes(&self) -> u64 {
-        let Self::T5(config) = self;
-        2 * (config.num_decoder_layers * config.inner_dim() * size_of::<f32>()) as u64
-    }
-
-    /// The same model with at most this many layers.
-    pub(super) fn shorten(&mut self, layers: usize) {
-        let Self::T5(config) = self;
-        config.num_layers = config.num_layers.min(layers);
-        config.num_decoder_layers = config.num_decoder_layers.min(layers);
-    }
-}
-
-/// A language model.
-#[derive(Module, Debug)]
-pub enum LanguageModel {
-    /// T5 v1.1, an encoder and a decoder.
-    T5(T5),
-}
-
-/// A prompt as far as answers need it: computed once, shared by all beams, draws and candidates.
-#[derive(Clone, Debug)]
-pub struct Context {
-    first: u32,
-    device: Device,
-    kind: Kind,
-}
-
-#[derive(Clone, Debug)]
-enum Kind {
-    /// Keys and values of the encoder's output.
-    T5(t5::CrossKeys),
-}
-
-impl Context {
-    /// The token from which every text goes on; it is the first one that a step reads.
-    #[must_use]
-    pub fn first(&self) -> u32 {
-        self.first
-    }
-
-    /// The device it is on.
-    #[must_use]
-    pub fn device(&self) -> Device {
-        self.device.clone()
-    }
-
-    /// What of it is computed last.
-    #[must_use]
-    pub fn last(&self) -> Option<&Tensor<3>> {
-        let Kind::T5(keys) = &self.kind;
-        keys.last()
-    }
-}
-
-/// What texts keep between steps.
-#[derive(Debug)]
-pub enum State {
-    /// The decoder's keys and values.
-    T5(t5::DecoderState),
-}
-
-impl State {
     /// Tokens there is room for.
-    #[must_use]
-    pub fn capacity(&self) -> usize {
-        let Self::T5(state) = self;
-        state.capacity()
-    }
+    fn capacity(state: &Self::State) -> usize;
+
+    /// One step: the tokens `at` a position, which is below the capacity, to the next tokens'
+    /// logits `[rows, vocab_size]`. Only kernels of this crate run, so that it can be recorded.
+    fn step(&self, at: At<'_>, state: &mut Self::State) -> Tensor<2>;
+
+    /// Doubles the room.
+    fn grow(&self, state: &mut Self::State);
+
+    /// Logits after every token of `rows` texts of equal length, `ids` `[rows * length]` with the
+    /// first token first: `[rows * length, vocab_size]`. Padding at the end changes nothing
+    /// before it.
+    fn score(&self, context: &Self::Context, ids: &Tensor<1, Int>, rows: usize) -> Tensor<2>;
+}
+
+/// What the sizes of any language model tell.
+pub trait LanguageSizes {
+    /// # Errors
+    /// A size cannot be.
+    fn check(&self) -> Result<()>;
+    /// Ids are below this.
+    fn vocab_size(&self) -> usize;
+    /// Width of a token.
+    fn width(&self) -> usize;
+    /// The ids that end an answer.
+    fn ends(&self) -> Vec<u32>;
+    /// The most tokens of a prompt that are read.
+    fn max_prompt_tokens(&self) -> usize;
+    /// The id that a tokenised prompt must end with, where the model was trained so.
+    fn prompt_end(&self) -> Option<u32>;
+    /// Layers that a step runs through.
+    fn decoder_layers(&self) -> usize;
+    /// Bytes of intermediate values while a prompt of `tokens` is read.
+    fn stage_bytes(&self, tokens: usize) -> u64;
+    /// Bytes that are kept of every token, prompt or answer: keys and values of all layers.
+    fn cache_bytes(&self) -> u64;
+    /// Leaves at most this many layers.
+    fn shorten(&mut self, layers: usize);
 }
 
 /// The tokens of a step. All lies on the device, so that a recorded step can be replayed at
@@ -194,74 +118,181 @@ pub struct At<'a> {
     pub lineage: Option<&'a Tensor<1, Int>>,
 }
 
-impl LanguageModel {
-    /// Takes the model's tensors.
-    ///
-    /// # Errors
-    /// A tensor is missing.
-    pub fn load(weights: &Weights<'_>, config: &LanguageConfig) -> Result<Self> {
-        let weights = weights.at("language_model");
-        let LanguageConfig::T5(config) = config;
-        Ok(Self::T5(T5::load(&weights, config)?))
-    }
+/// A prompt that was read: computed once, shared by all beams, draws and candidates.
+#[derive(Clone, Debug)]
+pub struct Context {
+    first: u32,
+    device: Device,
+    kind: Kind,
+}
 
-    /// Width of the logits.
+impl Context {
+    /// The token from which every text goes on; it is the first one that a step reads.
     #[must_use]
-    pub fn vocab_size(&self) -> usize {
-        let Self::T5(model) = self;
-        model.vocab_size()
+    pub fn first(&self) -> u32 {
+        self.first
     }
 
-    /// Bytes that texts keep of a token.
+    /// The device it is on.
     #[must_use]
-    pub fn cache_bytes(&self) -> usize {
-        let Self::T5(model) = self;
-        model.cache_bytes()
+    pub fn device(&self) -> Device {
+        self.device.clone()
     }
+}
 
-    /// Reads a prompt: what the bridge found, `[1, tokens, width]`, then the text's ids.
-    ///
-    /// # Errors
-    /// The GPU failed, or `pace` was told to stop.
-    pub async fn read(
-        &self,
-        queries: &Tensor<3>,
-        ids: &[u32],
-        pace: &Pace,
-        probe: &mut Probe<'_>,
-    ) -> Result<Context> {
-        let Self::T5(model) = self;
-        let keys = model.read(queries, ids, pace, probe).await?;
-        Ok(Context { first: model.start_token(), device: queries.device(), kind: Kind::T5(keys) })
-    }
+/// Makes the enums of a list of models: `"model_type": Model`.
+macro_rules! language_models {
+    ($($kind:literal: $Model:ident;)+) => {
+        /// The sizes of a language model: `text_config`.
+        #[derive(Debug, Clone, PartialEq)]
+        #[expect(missing_docs, reason = "each is documented in its file")]
+        pub enum LanguageConfig {
+            $($Model(<$Model as Language>::Config)),+
+        }
 
-    /// Starts `rows` texts side by side, with room for `capacity` tokens.
-    #[must_use]
-    pub fn start(&self, context: &Context, rows: usize, capacity: usize) -> State {
-        let (Self::T5(model), Kind::T5(keys)) = (self, &context.kind);
-        State::T5(model.start(keys, rows, capacity))
-    }
+        impl LanguageConfig {
+            /// Reads the section of `config.json`.
+            ///
+            /// # Errors
+            /// It is missing or malformed, names a model that is not here, or a size cannot be.
+            pub(super) fn parse(bytes: &[u8]) -> Result<Self> {
+                let missing = || invalid(FILE, format!("it has no {SECTION}"));
+                // The reference takes an absent type for OPT.
+                let kind = kind(bytes, SECTION)?.ok_or_else(missing)?;
+                let config = match kind.as_deref().unwrap_or("opt") {
+                    $($kind => Self::$Model(section(bytes, SECTION)?.ok_or_else(missing)?),)+
+                    other => {
+                        let known = [$($kind),+].join(", ");
+                        let reason = format!("the language model {other:?} is not supported, only {known}");
+                        return Err(Section(SECTION).error(&reason));
+                    }
+                };
+                config.check()?;
+                Ok(config)
+            }
+        }
 
-    /// One step: the tokens `at` a position, which is below the capacity, to the next tokens'
-    /// logits `[rows, vocab_size]`. Only kernels of this crate run, so that it can be recorded.
-    #[must_use]
-    pub fn step(&self, at: At<'_>, state: &mut State) -> Tensor<2> {
-        let (Self::T5(model), State::T5(state)) = (self, state);
-        model.step(at, state)
-    }
+        impl Deref for LanguageConfig {
+            type Target = dyn LanguageSizes;
 
-    /// Doubles the room.
-    pub fn grow(&self, state: &mut State) {
-        let (Self::T5(model), State::T5(state)) = (self, state);
-        model.grow(state);
-    }
+            fn deref(&self) -> &Self::Target {
+                match self { $(Self::$Model(config) => config),+ }
+            }
+        }
 
-    /// Logits after every token of `rows` texts of equal length, `ids` `[rows * length]` with the
-    /// first token first: `[rows * length, vocab_size]`. Padding at the end changes nothing
-    /// before it.
-    #[must_use]
-    pub fn score(&self, context: &Context, ids: &Tensor<1, Int>, rows: usize) -> Tensor<2> {
-        let (Self::T5(model), Kind::T5(keys)) = (self, &context.kind);
-        model.teacher_forced(ids, rows, keys)
-    }
+        impl DerefMut for LanguageConfig {
+            fn deref_mut(&mut self) -> &mut Self::Target {
+                match self { $(Self::$Model(config) => config),+ }
+            }
+        }
+
+        /// A language model: each method is that of [`Language`].
+        #[derive(Module, Debug)]
+        #[expect(missing_docs, reason = "each is documented in its file")]
+        pub enum LanguageModel {
+            $($Model($Model)),+
+        }
+
+        #[derive(Clone, Debug)]
+        enum Kind {
+            $($Model(<$Model as Language>::Context)),+
+        }
+
+        /// What texts keep between steps.
+        #[derive(Debug)]
+        #[expect(missing_docs, reason = "each is documented in its file")]
+        pub enum State {
+            $($Model(<$Model as Language>::State)),+
+        }
+
+        impl State {
+            /// Tokens there is room for.
+            #[must_use]
+            pub fn capacity(&self) -> usize {
+                match self { $(Self::$Model(state) => $Model::capacity(state)),+ }
+            }
+        }
+
+        impl Context {
+            /// What of it is computed last.
+            #[must_use]
+            pub fn last(&self) -> Option<&Tensor<3>> {
+                match &self.kind { $(Kind::$Model(context) => $Model::last(context)),+ }
+            }
+        }
+
+        // A context and a state are of the model that made them; nobody holds two models' at once.
+        #[allow(unreachable_patterns, missing_docs, clippy::missing_errors_doc)]
+        impl LanguageModel {
+            pub fn load(weights: &Weights<'_>, config: &LanguageConfig) -> Result<Self> {
+                let weights = weights.at("language_model");
+                Ok(match config {
+                    $(LanguageConfig::$Model(config) => Self::$Model($Model::load(&weights, config)?)),+
+                })
+            }
+
+            #[must_use]
+            pub fn vocab_size(&self) -> usize {
+                match self { $(Self::$Model(model) => model.vocab_size()),+ }
+            }
+
+            #[must_use]
+            pub fn cache_bytes(&self) -> usize {
+                match self { $(Self::$Model(model) => model.cache_bytes()),+ }
+            }
+
+            pub async fn read(
+                &self,
+                queries: &Tensor<3>,
+                ids: &[u32],
+                pace: &Pace,
+                probe: &mut Probe<'_>,
+            ) -> Result<Context> {
+                let device = queries.device();
+                Ok(match self {
+                    $(Self::$Model(model) => {
+                        let (first, context) = model.read(queries, ids, pace, probe).await?;
+                        Context { first, device, kind: Kind::$Model(context) }
+                    }),+
+                })
+            }
+
+            #[must_use]
+            pub fn start(&self, context: &Context, rows: usize, capacity: usize) -> State {
+                match (self, &context.kind) {
+                    $((Self::$Model(model), Kind::$Model(context)) => {
+                        State::$Model(model.start(context, rows, capacity))
+                    })+
+                    _ => unreachable!("a context of another model"),
+                }
+            }
+
+            #[must_use]
+            pub fn step(&self, at: At<'_>, state: &mut State) -> Tensor<2> {
+                match (self, state) {
+                    $((Self::$Model(model), State::$Model(state)) => model.step(at, state),)+
+                    _ => unreachable!("a state of another model"),
+                }
+            }
+
+            pub fn grow(&self, state: &mut State) {
+                match (self, state) {
+                    $((Self::$Model(model), State::$Model(state)) => model.grow(state),)+
+                    _ => unreachable!("a state of another model"),
+                }
+            }
+
+            #[must_use]
+            pub fn score(&self, context: &Context, ids: &Tensor<1, Int>, rows: usize) -> Tensor<2> {
+                match (self, &context.kind) {
+                    $((Self::$Model(model), Kind::$Model(context)) => model.score(context, ids, rows),)+
+                    _ => unreachable!("a context of another model"),
+                }
+            }
+        }
+    };
+}
+
+language_models! {
+    "t5": T5;
 }

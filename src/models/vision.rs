@@ -1,27 +1,64 @@
 //! The vision towers: a picture's pixels to one feature vector a token.
 //!
-//! A tower is one file: its sizes, how it loads, how it computes. Here is the one place that
-//! knows them all.
+//! A tower is one file: its sizes, how it loads, how it computes ([`Tower`]). Here is the one place
+//! that knows them all, in the list at the end.
 
 mod eva;
 
 pub use eva::{Eva, EvaConfig};
 
+use std::ops::{Deref, DerefMut};
+
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
-use super::stage_bytes;
-use crate::config::check::section;
+use crate::config::check::{Section, kind, section};
 use crate::error::Result;
 use crate::image::PixelValues;
 use crate::pace::Pace;
 use crate::weights::{Part, Weights};
 
-/// The sizes of a tower: `vision_config`.
-#[derive(Debug, Clone, PartialEq)]
-pub enum VisionConfig {
-    /// [`Eva`]'s.
-    Eva(EvaConfig),
+/// The section of `config.json`.
+const SECTION: &str = "vision_config";
+
+/// What a vision tower is to the rest of the crate.
+pub trait Tower: Sized {
+    /// Its sizes: the section as its file has it.
+    type Config: TowerSizes;
+
+    /// Takes the tower's tensors.
+    ///
+    /// # Errors
+    /// A tensor is missing.
+    fn load(weights: &Weights<'_>, config: &Self::Config) -> Result<Self>;
+
+    /// `pixel_values` `[3, image_size, image_size]` to `[1, tokens, width]`.
+    ///
+    /// # Errors
+    /// The GPU failed, or `pace` was told to stop.
+    fn forward(
+        &self,
+        pixel_values: &PixelValues,
+        device: &Device,
+        pace: &Pace,
+    ) -> impl Future<Output = Result<Tensor<3>>>;
+}
+
+/// What the sizes of any tower tell.
+pub trait TowerSizes {
+    /// # Errors
+    /// A size cannot be.
+    fn check(&self) -> Result<()>;
+    /// Side of the square picture in pixels.
+    fn image_size(&self) -> usize;
+    /// The tokens of a picture.
+    fn grid(&self) -> Grid;
+    /// Width of a token.
+    fn width(&self) -> usize;
+    /// Bytes of intermediate values.
+    fn stage_bytes(&self) -> u64;
+    /// Leaves at most this many layers.
+    fn shorten(&mut self, layers: usize);
 }
 
 /// How the tokens of a picture lie in it.
@@ -41,81 +78,88 @@ impl Grid {
     }
 }
 
-impl VisionConfig {
-    /// Reads the section of `config.json`.
-    ///
-    /// # Errors
-    /// It is malformed, or a size cannot be.
-    pub(super) fn parse(bytes: &[u8]) -> Result<Self> {
-        let config: EvaConfig = section(bytes, "vision_config")?.unwrap_or_default();
-        config.check()?;
-        Ok(Self::Eva(config))
-    }
+/// Makes the enums of a list of towers: `"model_type", …: Tower`.
+macro_rules! towers {
+    ($($($kind:literal),+: $Tower:ident;)+) => {
+        /// The sizes of a tower: `vision_config`.
+        #[derive(Debug, Clone, PartialEq)]
+        #[expect(missing_docs, reason = "each is documented in its file")]
+        pub enum VisionConfig {
+            $($Tower(<$Tower as Tower>::Config)),+
+        }
 
-    /// Side of the square picture in pixels.
-    #[must_use]
-    pub fn image_size(&self) -> usize {
-        let Self::Eva(config) = self;
-        config.image_size
-    }
+        impl VisionConfig {
+            /// Reads the section of `config.json`; the first tower's where it names none.
+            ///
+            /// # Errors
+            /// It is malformed, names a tower that is not here, or a size cannot be.
+            pub(super) fn parse(bytes: &[u8]) -> Result<Self> {
+                let kind = kind(bytes, SECTION)?.flatten();
+                let kinds = [$($($kind),+),+];
+                let config = match kind.as_deref().unwrap_or(kinds[0]) {
+                    $($($kind)|+ => Self::$Tower(section(bytes, SECTION)?.unwrap_or_default()),)+
+                    other => {
+                        let known = kinds.join(", ");
+                        let reason = format!("the model_type {other:?} is none of {known}");
+                        return Err(Section(SECTION).error(&reason));
+                    }
+                };
+                config.check()?;
+                Ok(config)
+            }
+        }
 
-    /// The tokens of a picture.
-    #[must_use]
-    pub fn grid(&self) -> Grid {
-        let Self::Eva(config) = self;
-        Grid { side: config.image_size / config.patch_size, before: 1 }
-    }
+        impl Deref for VisionConfig {
+            type Target = dyn TowerSizes;
 
-    /// Width of a token.
-    #[must_use]
-    pub fn width(&self) -> usize {
-        let Self::Eva(config) = self;
-        config.hidden_size
-    }
+            fn deref(&self) -> &Self::Target {
+                match self { $(Self::$Tower(config) => config),+ }
+            }
+        }
 
-    /// Bytes of intermediate values.
-    #[must_use]
-    pub fn stage_bytes(&self) -> u64 {
-        let Self::Eva(config) = self;
-        stage_bytes(self.grid().tokens(), config.hidden_size, config.intermediate_size)
-    }
+        impl DerefMut for VisionConfig {
+            fn deref_mut(&mut self) -> &mut Self::Target {
+                match self { $(Self::$Tower(config) => config),+ }
+            }
+        }
 
-    /// The same tower with at most this many layers.
-    pub(super) fn shorten(&mut self, layers: usize) {
-        let Self::Eva(config) = self;
-        config.num_hidden_layers = config.num_hidden_layers.min(layers);
-    }
+        /// A vision tower.
+        #[derive(Module, Debug)]
+        #[expect(missing_docs, reason = "each is documented in its file")]
+        pub enum VisionTower {
+            $($Tower($Tower)),+
+        }
+
+        impl VisionTower {
+            /// As [`Tower::load`].
+            ///
+            /// # Errors
+            /// As [`Tower::load`].
+            pub fn load(weights: &Weights<'_>, config: &VisionConfig) -> Result<Self> {
+                let weights = weights.clone().part(Part::Vision);
+                Ok(match config {
+                    $(VisionConfig::$Tower(config) => Self::$Tower($Tower::load(&weights, config)?)),+
+                })
+            }
+
+            /// As [`Tower::forward`].
+            ///
+            /// # Errors
+            /// As [`Tower::forward`].
+            pub async fn forward(
+                &self,
+                pixel_values: &PixelValues,
+                device: &Device,
+                pace: &Pace,
+            ) -> Result<Tensor<3>> {
+                match self {
+                    $(Self::$Tower(tower) => tower.forward(pixel_values, device, pace).await),+
+                }
+            }
+        }
+    };
 }
 
-/// A vision tower.
-#[derive(Module, Debug)]
-pub enum VisionTower {
-    /// EVA ViT-g/14 of BLIP-2 and InstructBLIP.
-    Eva(Eva),
-}
-
-impl VisionTower {
-    /// Takes the tower's tensors.
-    ///
-    /// # Errors
-    /// A tensor is missing.
-    pub fn load(weights: &Weights<'_>, config: &VisionConfig) -> Result<Self> {
-        let weights = weights.at("vision_model").part(Part::Vision);
-        let VisionConfig::Eva(config) = config;
-        Ok(Self::Eva(Eva::load(&weights, config)?))
-    }
-
-    /// `pixel_values` `[3, image_size, image_size]` to `[1, tokens, width]`.
-    ///
-    /// # Errors
-    /// The GPU failed, or `pace` was told to stop.
-    pub async fn forward(
-        &self,
-        pixel_values: &PixelValues,
-        device: &Device,
-        pace: &Pace,
-    ) -> Result<Tensor<3>> {
-        let Self::Eva(tower) = self;
-        tower.forward(pixel_values, device, pace).await
-    }
+towers! {
+    "instructblip_vision_model", "blip_2_vision_model": Eva;
 }

@@ -155,9 +155,13 @@ mod tests {
 
     use super::*;
 
+    fn language() -> LanguageConfig {
+        let config = include_bytes!("../../www/pocket/config.json");
+        crate::models::ModelConfig::parse(config).unwrap().text_config
+    }
+
     fn complete(options: &AskOptions) -> Result<GenerationOptions> {
-        let language = LanguageConfig::T5(serde_json::from_str("{}").unwrap());
-        options.complete(&GenerationConfig::default(), &language)
+        options.complete(&GenerationConfig::default(), &language())
     }
 
     #[test]
@@ -175,9 +179,8 @@ mod tests {
             repetition_penalty: Some(1.5),
             ..GenerationConfig::default()
         };
-        let language = LanguageConfig::T5(serde_json::from_str("{}").unwrap());
         let asked = AskOptions { num_beams: Some(2), ..AskOptions::default() };
-        let options = asked.complete(&file, &language).unwrap();
+        let options = asked.complete(&file, &language()).unwrap();
         assert_eq!((options.num_beams, options.repetition_penalty), (2, 1.5));
     }
 

@@ -11,11 +11,14 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 use serde::Deserialize;
 
+use super::{Connector, ConnectorSizes, Instruction};
 use crate::config::Activation;
-use crate::config::check::{MAX_LAYERS, MAX_POSITIONS, MAX_WIDTH, Section};
+use crate::config::check::{
+    FILE, MAX_LAYERS, MAX_POSITIONS, MAX_WIDTH, Section, parse_json, section,
+};
 use crate::error::Result;
 use crate::kernels::{Attention, attention, attention_map, words_tensor};
-use crate::models::Probe;
+use crate::models::{Probe, bytes_of, stage_bytes};
 use crate::nn::{Embedding, LayerNorm, Linear};
 use crate::pace::Pace;
 use crate::weights::{Part, Weights};
@@ -88,7 +91,7 @@ impl QFormerConfig {
 
     /// # Errors
     /// A size cannot be.
-    pub(super) fn check(&self) -> Result<()> {
+    fn check(&self) -> Result<()> {
         let at = Section("");
         if self.use_qformer_text_input && !self.reads_instruction {
             return at.fail(
@@ -119,6 +122,29 @@ impl QFormerConfig {
         )?;
         at.matrix("feed-forward weight", &[self.intermediate_size, self.hidden_size])?;
         at.matrix("position embedding", &[self.max_position_embeddings, self.hidden_size])
+    }
+}
+
+impl ConnectorSizes for QFormerConfig {
+    fn tokens(&self) -> usize {
+        self.num_query_tokens
+    }
+
+    fn instruction(&self) -> Option<Instruction> {
+        let (vocab_size, max_tokens) = (self.vocab_size, self.max_position_embeddings);
+        self.reads_instruction.then_some(Instruction { vocab_size, max_tokens })
+    }
+
+    fn looking_layers(&self) -> Vec<usize> {
+        (0..self.num_hidden_layers).filter(|i| self.has_cross_attention(*i)).collect()
+    }
+
+    fn stage_bytes(&self, tokens: usize) -> u64 {
+        stage_bytes(self.num_query_tokens + tokens, self.hidden_size, self.intermediate_size)
+    }
+
+    fn shorten(&mut self, layers: usize) {
+        self.num_hidden_layers = self.num_hidden_layers.min(layers);
     }
 }
 
@@ -173,13 +199,29 @@ struct FeedForward {
     activation: Activation,
 }
 
-impl QFormer {
-    /// Takes `query_tokens`, `language_projection` and the tensors of `qformer`; `width` is the
-    /// language model's.
-    ///
-    /// # Errors
-    /// A tensor is missing.
-    pub fn load(weights: &Weights<'_>, config: &QFormerConfig, width: usize) -> Result<Self> {
+impl Connector for QFormer {
+    type Config = QFormerConfig;
+    /// Keys and values of the layers that look at the picture.
+    type Kept = ImageKeys;
+
+    fn config(bytes: &[u8], model_type: &str, [image, text]: [usize; 2]) -> Result<QFormerConfig> {
+        #[derive(Deserialize)]
+        struct Queries {
+            num_query_tokens: Option<usize>,
+        }
+        let mut config: QFormerConfig = section(bytes, "qformer_config")?.unwrap_or_default();
+        let Queries { num_query_tokens } = parse_json(FILE, bytes)?;
+        config.num_query_tokens = num_query_tokens.unwrap_or(config.num_query_tokens);
+        config.reads_instruction = model_type == "instructblip";
+        // As in the reference, whatever the file says.
+        config.encoder_hidden_size = image;
+        config.check()?;
+        Section("").matrix("language projection", &[text, config.hidden_size])?;
+        Ok(config)
+    }
+
+    /// Takes `query_tokens`, `language_projection` and the tensors of `qformer`.
+    fn load(weights: &Weights<'_>, config: &QFormerConfig, width: usize) -> Result<Self> {
         let own = config.hidden_size;
         let around = weights.clone().part(Part::QueriesAndProjection);
         let weights = weights.at("qformer").part(Part::Bridge);
@@ -198,37 +240,7 @@ impl QFormer {
         })
     }
 
-    /// What the queries find in pictures, read with `input_ids` `[text]` (at most
-    /// `max_position_embeddings`; BLIP-2 reads none), as the language model reads it:
-    /// `[1, pictures * queries, width]`.
-    ///
-    /// # Errors
-    /// The GPU failed, or `pace` was told to stop.
-    pub async fn look(
-        &self,
-        pictures: &[&ImageKeys],
-        input_ids: &[u32],
-        pace: &Pace,
-        probe: &mut Probe<'_>,
-    ) -> Result<Tensor<3>> {
-        let mut found = Vec::with_capacity(pictures.len());
-        for image in pictures {
-            found.push(self.forward(input_ids, image, pace).await?);
-        }
-        let found = Tensor::cat(found, 0); // [pictures, queries, hidden]
-        probe("qformer_last_hidden_state", &found);
-        let projected = self.projection.forward(&found);
-        let [pictures, queries, width] = projected.dims();
-        let projected = projected.reshape([1, pictures * queries, width]);
-        probe("language_projection", &projected);
-        Ok(projected)
-    }
-
-    /// The picture's keys and values in the layers that look at it: once per picture.
-    ///
-    /// # Errors
-    /// The GPU failed, or `pace` was told to stop.
-    pub async fn image_keys(&self, vision: &Tensor<3>, pace: &Pace) -> Result<ImageKeys> {
+    async fn keep(&self, vision: &Tensor<3>, pace: &Pace) -> Result<ImageKeys> {
         let mut all = Vec::with_capacity(self.layers.len());
         for layer in &self.layers {
             let Some(cross) = &layer.crossattention else {
@@ -242,6 +254,49 @@ impl QFormer {
         Ok(all)
     }
 
+    fn bytes(kept: &ImageKeys) -> u64 {
+        let pairs = kept.iter().flatten();
+        pairs.map(|(keys, values)| bytes_of(keys) + bytes_of(values)).sum()
+    }
+
+    async fn look(
+        &self,
+        pictures: &[&ImageKeys],
+        instruction: &[u32],
+        pace: &Pace,
+        probe: &mut Probe<'_>,
+    ) -> Result<Tensor<3>> {
+        let mut found = Vec::with_capacity(pictures.len());
+        for image in pictures {
+            found.push(self.forward(instruction, image, pace).await?);
+        }
+        let found = Tensor::cat(found, 0); // [pictures, queries, hidden]
+        probe("qformer_last_hidden_state", &found);
+        let projected = self.projection.forward(&found);
+        let [pictures, queries, width] = projected.dims();
+        let projected = projected.reshape([1, pictures * queries, width]);
+        probe("language_projection", &projected);
+        Ok(projected)
+    }
+
+    /// `cross_attentions` of the reference, averaged over heads.
+    async fn maps(
+        &self,
+        picture: &ImageKeys,
+        instruction: &[u32],
+        pace: &Pace,
+    ) -> Result<Vec<Tensor<2>>> {
+        let mut maps = Vec::new();
+        let mut look = |cross: &SelfOrCross, (x, keys): (&Tensor<3>, &Tensor<3>)| {
+            let q = cross.query.forward(x);
+            maps.push(attention_map(&q, keys, cross.heads, cross.scale(&q)));
+        };
+        self.run(instruction, picture, pace, &mut look).await?;
+        Ok(maps)
+    }
+}
+
+impl QFormer {
     /// `qformer_input_ids` `[text]` (at most `max_position_embeddings`; BLIP-2 reads none) and the
     /// picture to the query rows of `qformer_last_hidden_state`, `[1, queries, hidden]`.
     ///
@@ -254,26 +309,6 @@ impl QFormer {
         pace: &Pace,
     ) -> Result<Tensor<3>> {
         self.run(input_ids, image, pace, |_, _| ()).await
-    }
-
-    /// Where the queries look in the same computation: one map `[queries, image tokens]` for each
-    /// layer that looks at the picture, averaged over heads (`cross_attentions` of the reference).
-    ///
-    /// # Errors
-    /// As [`QFormer::forward`].
-    pub async fn maps(
-        &self,
-        input_ids: &[u32],
-        image: &ImageKeys,
-        pace: &Pace,
-    ) -> Result<Vec<Tensor<2>>> {
-        let mut maps = Vec::new();
-        let mut look = |cross: &SelfOrCross, (x, keys): (&Tensor<3>, &Tensor<3>)| {
-            let q = cross.query.forward(x);
-            maps.push(attention_map(&q, keys, cross.heads, cross.scale(&q)));
-        };
-        self.run(input_ids, image, pace, &mut look).await?;
-        Ok(maps)
     }
 
     /// All layers; `watch` sees the input and the keys of every look at the picture.

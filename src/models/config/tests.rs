@@ -44,7 +44,6 @@ fn fields_defaults_and_derived_values() {
     let c = parse(&sample()).unwrap();
     let (vision, bridge, text) = sections(&c);
     assert_eq!((c.bridge_config.tokens(), c.image_token_index), (8, Some(90)));
-    assert_eq!((vision.num_patches(), vision.num_tokens()), (16, 17));
     let grid = c.vision_config.grid();
     assert_eq!((grid.side, grid.before, grid.tokens()), (4, 1, 17));
     assert_eq!((vision.layer_norm_eps, bridge.layer_norm_eps), (1e-6, 1e-12));
@@ -67,7 +66,7 @@ fn the_defaults_are_the_real_model_s() {
     let c = parse(&json!({"model_type": "instructblip", "text_config": flan})).unwrap();
     let (vision, bridge, text) = sections(&c);
     assert_eq!(
-        (vision.hidden_size, vision.num_hidden_layers, vision.num_tokens()),
+        (vision.hidden_size, vision.num_hidden_layers, c.vision_config.grid().tokens()),
         (1408, 39, 257)
     );
     assert_eq!((bridge.hidden_size, bridge.num_query_tokens), (768, 32));

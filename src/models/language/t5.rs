@@ -18,6 +18,7 @@ use crate::kernels::{
     Activation, Attention, Matrix, Reach, attention_within, embedding, words_tensor,
 };
 use crate::models::Probe;
+use crate::models::language::{At, Language};
 use crate::nn::{Embedding, Linear, RmsNorm};
 use crate::pace::Pace;
 use crate::weights::{Part, Weights};
@@ -74,12 +75,13 @@ struct FeedForward {
     activation: Activation,
 }
 
-impl T5 {
-    /// Takes the tensors of `language_model`.
-    ///
-    /// # Errors
-    /// A tensor is missing.
-    pub fn load(weights: &Weights<'_>, config: &T5Config) -> Result<Self> {
+impl Language for T5 {
+    type Config = T5Config;
+    /// Cross-attention's keys and values.
+    type Context = CrossKeys;
+    type State = DecoderState;
+
+    fn load(weights: &Weights<'_>, config: &T5Config) -> Result<Self> {
         let (vocabulary, width) = (config.vocab_size, config.d_model);
         let embeddings = weights.clone().part(Part::Embeddings);
         for stack in ["encoder", "decoder"] {
@@ -95,49 +97,60 @@ impl T5 {
         })
     }
 
-    /// Width of the logits.
-    #[must_use]
-    pub fn vocab_size(&self) -> usize {
+    fn vocab_size(&self) -> usize {
         self.lm_head.outputs()
     }
 
-    /// The token that every answer starts with.
-    #[must_use]
-    pub fn start_token(&self) -> u32 {
-        self.start
-    }
-
-    /// Bytes that the decoder keeps of a token, keys and values of all layers.
-    #[must_use]
-    pub fn cache_bytes(&self) -> usize {
+    fn cache_bytes(&self) -> usize {
         let projections = self.decoder.blocks.iter().map(|block| &block.self_attention);
         let values = projections.map(|attention| attention.k.outputs() + attention.v.outputs());
         values.sum::<usize>() * size_of::<f32>()
     }
 
-    /// Embeddings of `input_ids` `[tokens]`, `[1, tokens, d_model]`.
-    #[must_use]
-    fn embed(&self, input_ids: &Tensor<1, Int>) -> Tensor<3> {
-        self.shared.forward(input_ids)
-    }
-
-    /// The encoder's output for `[queries ; text]`, and from it what every answer shares.
-    ///
-    /// # Errors
-    /// The GPU failed, or `pace` was told to stop.
-    pub async fn read(
+    async fn read(
         &self,
         queries: &Tensor<3>,
         ids: &[u32],
         pace: &Pace,
         probe: &mut Probe<'_>,
-    ) -> Result<CrossKeys> {
+    ) -> Result<(u32, CrossKeys)> {
         let ids = words_tensor(ids.to_vec(), &queries.device());
-        let text = self.embed(&ids);
-        let inputs_embeds = Tensor::cat(vec![queries.clone(), text], 1);
+        let inputs_embeds = Tensor::cat(vec![queries.clone(), self.embed(&ids)], 1);
         let encoded = self.encode(&inputs_embeds, pace).await?;
         probe("encoder_last_hidden_state", &encoded);
-        self.cross_keys(&encoded, pace).await
+        Ok((self.start, self.cross_keys(&encoded, pace).await?))
+    }
+
+    fn last(context: &CrossKeys) -> Option<&Tensor<3>> {
+        context.last()
+    }
+
+    fn start(&self, context: &CrossKeys, rows: usize, capacity: usize) -> DecoderState {
+        self.decoder_state(context, rows, capacity)
+    }
+
+    fn capacity(state: &DecoderState) -> usize {
+        state.capacity()
+    }
+
+    fn step(&self, at: At<'_>, state: &mut DecoderState) -> Tensor<2> {
+        self.decoder_step(at, state)
+    }
+
+    fn grow(&self, state: &mut DecoderState) {
+        self.grow_cache(state);
+    }
+
+    fn score(&self, context: &CrossKeys, ids: &Tensor<1, Int>, rows: usize) -> Tensor<2> {
+        self.teacher_forced(ids, rows, context)
+    }
+}
+
+impl T5 {
+    /// Embeddings of `input_ids` `[tokens]`, `[1, tokens, d_model]`.
+    #[must_use]
+    fn embed(&self, input_ids: &Tensor<1, Int>) -> Tensor<3> {
+        self.shared.forward(input_ids)
     }
 
     /// `inputs_embeds` `[1, tokens, d_model]` to `encoder_last_hidden_state`.

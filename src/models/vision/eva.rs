@@ -7,11 +7,13 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::Deserialize;
 
+use super::{Grid, Tower, TowerSizes};
 use crate::config::Activation;
 use crate::config::check::{MAX_IMAGE_SIZE, MAX_LAYERS, MAX_PATCHES, MAX_WIDTH, Section};
 use crate::error::Result;
 use crate::image::PixelValues;
 use crate::kernels::{Attention, attention};
+use crate::models::stage_bytes;
 use crate::nn::{LayerNorm, Linear};
 use crate::pace::Pace;
 use crate::weights::Weights;
@@ -56,23 +58,8 @@ impl Default for EvaConfig {
     }
 }
 
-impl EvaConfig {
-    /// Patches of a picture: `(image_size / patch_size)²`.
-    #[must_use]
-    pub fn num_patches(&self) -> usize {
-        let side = self.image_size / self.patch_size.max(1);
-        side * side
-    }
-
-    /// Tokens of a picture: its patches and the class token before them.
-    #[must_use]
-    pub fn num_tokens(&self) -> usize {
-        self.num_patches() + 1
-    }
-
-    /// # Errors
-    /// A size cannot be.
-    pub(super) fn check(&self) -> Result<()> {
+impl TowerSizes for EvaConfig {
+    fn check(&self) -> Result<()> {
         let at = Section("vision_config");
         at.size("hidden_size", self.hidden_size, MAX_WIDTH)?;
         at.size("intermediate_size", self.intermediate_size, MAX_WIDTH)?;
@@ -82,11 +69,31 @@ impl EvaConfig {
         at.heads(self.num_attention_heads, self.hidden_size)?;
         at.divides("patch_size", self.patch_size, "image_size", self.image_size)?;
         at.epsilon("layer_norm_eps", self.layer_norm_eps)?;
-        at.size("number of patches", self.num_patches(), MAX_PATCHES)?;
+        at.size("number of patches", self.grid().side.pow(2), MAX_PATCHES)?;
         at.matrix("qkv weight", &[3, self.hidden_size, self.hidden_size])?;
         at.matrix("MLP weight", &[self.intermediate_size, self.hidden_size])?;
         at.matrix("patch weight", &[self.hidden_size, 3, self.patch_size, self.patch_size])?;
-        at.matrix("position embedding", &[self.num_tokens(), self.hidden_size])
+        at.matrix("position embedding", &[self.grid().tokens(), self.hidden_size])
+    }
+
+    fn image_size(&self) -> usize {
+        self.image_size
+    }
+
+    fn grid(&self) -> Grid {
+        Grid { side: self.image_size / self.patch_size.max(1), before: 1 }
+    }
+
+    fn width(&self) -> usize {
+        self.hidden_size
+    }
+
+    fn stage_bytes(&self) -> u64 {
+        stage_bytes(self.grid().tokens(), self.hidden_size, self.intermediate_size)
+    }
+
+    fn shorten(&mut self, layers: usize) {
+        self.num_hidden_layers = self.num_hidden_layers.min(layers);
     }
 }
 
@@ -121,19 +128,18 @@ struct Block {
     activation: Activation,
 }
 
-impl Eva {
-    /// Takes the tensors of `vision_model`.
-    ///
-    /// # Errors
-    /// A tensor is missing.
-    pub fn load(weights: &Weights<'_>, config: &EvaConfig) -> Result<Self> {
+impl Tower for Eva {
+    type Config = EvaConfig;
+
+    fn load(weights: &Weights<'_>, config: &EvaConfig) -> Result<Self> {
+        let weights = weights.at("vision_model");
         let (width, patch) = (config.hidden_size, config.patch_size);
         let embeddings = weights.at("embeddings");
         Ok(Self {
             class_embedding: embeddings.at("class_embedding").learned([1, 1, width])?,
             position_embedding: embeddings.at("position_embedding").learned([
                 1,
-                config.num_tokens(),
+                config.grid().tokens(),
                 width,
             ])?,
             patch_embedding: Linear::load_convolution(
@@ -154,11 +160,7 @@ impl Eva {
         })
     }
 
-    /// `pixel_values` `[3, image_size, image_size]` to `[1, tokens, hidden_size]`.
-    ///
-    /// # Errors
-    /// The GPU failed, or `pace` was told to stop.
-    pub async fn forward(
+    async fn forward(
         &self,
         pixel_values: &PixelValues,
         device: &Device,
@@ -174,7 +176,9 @@ impl Eva {
         }
         Ok(self.post_layernorm.forward(&x))
     }
+}
 
+impl Eva {
     /// Cuts the picture into patches, row by row, each flattened as (channel, y, x).
     fn patches(&self, pixel_values: &PixelValues, device: &Device) -> Tensor<3> {
         let (size, patch, pixel_values) = (self.image_size, self.patch_size, &pixel_values.data);

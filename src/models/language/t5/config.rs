@@ -3,6 +3,8 @@
 use crate::config::Activation;
 use crate::config::check::{MAX_HEAD_WIDTH, MAX_HEADS, MAX_LAYERS, MAX_WIDTH, Section};
 use crate::error::Result;
+use crate::models::language::LanguageSizes;
+use crate::models::stage_bytes;
 use serde::Deserialize;
 
 /// The sizes of a T5 (`T5Config`).
@@ -116,10 +118,10 @@ impl T5Config {
     pub fn inner_dim(&self) -> usize {
         self.num_heads * self.d_kv
     }
+}
 
-    /// # Errors
-    /// A size cannot be.
-    pub(in super::super) fn check(&self) -> Result<()> {
+impl LanguageSizes for T5Config {
+    fn check(&self) -> Result<()> {
         let at = Section("text_config");
         if !self.is_gated_act {
             return at.fail(
@@ -167,5 +169,43 @@ impl T5Config {
         at.matrix("embedding", &[self.vocab_size, self.d_model])?;
         at.matrix("attention weight", &[self.num_heads, self.d_kv, self.d_model])?;
         at.matrix("feed-forward weight", &[self.d_ff, self.d_model])
+    }
+
+    fn vocab_size(&self) -> usize {
+        self.vocab_size
+    }
+
+    fn width(&self) -> usize {
+        self.d_model
+    }
+
+    fn ends(&self) -> Vec<u32> {
+        vec![self.eos_token_id]
+    }
+
+    /// What it was trained with.
+    fn max_prompt_tokens(&self) -> usize {
+        512
+    }
+
+    fn prompt_end(&self) -> Option<u32> {
+        Some(self.eos_token_id)
+    }
+
+    fn decoder_layers(&self) -> usize {
+        self.num_decoder_layers
+    }
+
+    fn stage_bytes(&self, tokens: usize) -> u64 {
+        stage_bytes(tokens, self.d_model.max(self.inner_dim()), 2 * self.d_ff)
+    }
+
+    fn cache_bytes(&self) -> u64 {
+        2 * (self.num_decoder_layers * self.inner_dim() * size_of::<f32>()) as u64
+    }
+
+    fn shorten(&mut self, layers: usize) {
+        self.num_layers = self.num_layers.min(layers);
+        self.num_decoder_layers = self.num_decoder_layers.min(layers);
     }
 }

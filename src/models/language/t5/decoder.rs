@@ -15,7 +15,7 @@ pub struct CrossKeys(Vec<(Tensor<3>, Tensor<3>)>);
 
 impl CrossKeys {
     /// What is computed last.
-    pub(in crate::models) fn last(&self) -> Option<&Tensor<3>> {
+    pub(super) fn last(&self) -> Option<&Tensor<3>> {
         self.0.last().map(|(_, values)| values)
     }
 }
@@ -33,8 +33,7 @@ pub struct DecoderState {
 
 impl DecoderState {
     /// Tokens there is room for.
-    #[must_use]
-    pub fn capacity(&self) -> usize {
+    pub(super) fn capacity(&self) -> usize {
         self.capacity
     }
 }
@@ -55,8 +54,12 @@ impl T5 {
     }
 
     /// Starts decoding `rows` texts side by side, with room for `capacity` tokens.
-    #[must_use]
-    pub fn start(&self, cross: &CrossKeys, rows: usize, capacity: usize) -> DecoderState {
+    pub(super) fn decoder_state(
+        &self,
+        cross: &CrossKeys,
+        rows: usize,
+        capacity: usize,
+    ) -> DecoderState {
         let empty =
             |like: &Tensor<3>| Tensor::zeros([rows, capacity, 2 * like.dims()[2]], &like.device());
         DecoderState {
@@ -70,8 +73,7 @@ impl T5 {
     /// One decoder step: the tokens `at` a position, which is below the capacity, to the next
     /// tokens' logits `[rows, vocab_size]`. Only kernels of this crate run, so that it can be
     /// recorded.
-    #[must_use]
-    pub fn step(&self, at: At<'_>, state: &mut DecoderState) -> Tensor<2> {
+    pub(super) fn decoder_step(&self, at: At<'_>, state: &mut DecoderState) -> Tensor<2> {
         let mut x = self.shared.step(at.history, at.position);
         for ((block, cache), cross) in
             self.decoder.blocks.iter().zip(&mut state.cache).zip(&state.cross.0)
@@ -96,7 +98,7 @@ impl T5 {
     }
 
     /// Doubles the cache's room.
-    pub fn grow(&self, state: &mut DecoderState) {
+    pub(super) fn grow_cache(&self, state: &mut DecoderState) {
         let capacity = 2 * state.capacity;
         for cache in &mut state.cache {
             let [rows, _, width] = cache.dims();
@@ -110,8 +112,7 @@ impl T5 {
     /// Logits after every token of `rows` texts of equal length, `ids` `[rows * length]` with the
     /// start token first: `[rows * length, vocab_size]`. Padding at the end changes nothing
     /// before it.
-    #[must_use]
-    pub fn teacher_forced(
+    pub(super) fn teacher_forced(
         &self,
         ids: &Tensor<1, Int>,
         rows: usize,
