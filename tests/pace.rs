@@ -9,7 +9,6 @@ use std::sync::OnceLock;
 
 use burn::tensor::Device;
 use instructblip_web::checkpoint::Folder;
-use instructblip_web::models::VisionConfig;
 use instructblip_web::pace::Pace;
 use instructblip_web::session::{AskOptions, Session};
 use instructblip_web::{Error, Result};
@@ -56,8 +55,7 @@ fn a_cancelled_picture_leaves_the_one_before() {
     let (whole, asked) = stopping(usize::MAX);
     block_on(session.set_picture(&picture("pair.png"), &whole)).unwrap();
     let checks = asked.get();
-    let VisionConfig::Eva(vision) = &session.config().vision_config;
-    let blocks = vision.num_hidden_layers;
+    let blocks = session.config().vision_config.layers();
     assert!(checks >= blocks, "{checks} checks in {blocks} blocks");
     let other = ask(&mut session, &Pace::default()).unwrap();
     assert_ne!(answer, other, "the pictures differ");

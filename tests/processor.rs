@@ -8,7 +8,7 @@
 
 use instructblip_web::config::{GenerationConfig, PreprocessorConfig};
 use instructblip_web::image::{RgbImage, decode, preprocess};
-use instructblip_web::models::{BridgeConfig, ModelConfig};
+use instructblip_web::models::ModelConfig;
 use instructblip_web::text::Tokenizers;
 use safetensors::SafeTensors;
 use serde_json::Value;
@@ -157,8 +157,7 @@ fn every_model_folder_s_files_are_read() {
     for model in ["nano", "nano_eos", "nano_sharded", "tiny"] {
         let folder = oracle.join("models").join(model);
         let config = model_config(&folder);
-        let BridgeConfig::QFormer(bridge) = &config.bridge_config;
-        assert_eq!(bridge.encoder_hidden_size, config.vision_config.width());
+        assert!(config.bridge_config.instruction().is_some(), "{model}");
         GenerationConfig::parse(&read(folder.join("generation_config.json"))).unwrap();
     }
 }

@@ -8,7 +8,6 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use burn::tensor::Device;
 use instructblip_web::checkpoint::Folder;
 use instructblip_web::meter;
-use instructblip_web::models::VisionConfig;
 use instructblip_web::pace::Pace;
 use instructblip_web::session::{
     Answer, AskOptions, Blueprint, ModelFiles, Session, VisionSession, rehearse_picture,
@@ -86,8 +85,7 @@ fn a_picture_is_seen_before_the_language_model_is_there() {
     insert(&folder, &mut weights, false);
     let mut session = block_on(early.complete(&weights, &pace)).unwrap();
 
-    let VisionConfig::Eva(vision) = &session.config().vision_config;
-    let layers = vision.num_hidden_layers as u64;
+    let layers = session.config().vision_config.layers() as u64;
     let (first, dispatches) = ask(&mut session);
     assert_eq!(first.text, "yellow");
     assert!(first.statistics.vision_dispatches > 7 * layers);

@@ -102,6 +102,7 @@ macro_rules! bridges {
     ($($($kind:literal),+: $Bridge:ident;)+) => {
         /// The sizes of a bridge.
         #[derive(Debug, Clone, PartialEq)]
+        #[allow(clippy::large_enum_variant, reason = "there is one of a model")]
         #[expect(missing_docs, reason = "each is documented in its file")]
         pub enum BridgeConfig {
             $($Bridge(<$Bridge as Connector>::Config)),+
@@ -140,6 +141,7 @@ macro_rules! bridges {
 
         /// A bridge: each method is that of [`Connector`].
         #[derive(Module, Debug)]
+        #[allow(clippy::large_enum_variant, reason = "there is one of a model")]
         #[expect(missing_docs, reason = "each is documented in its file")]
         pub enum Bridge {
             $($Bridge($Bridge)),+
@@ -147,6 +149,7 @@ macro_rules! bridges {
 
         /// What a bridge keeps of a picture.
         #[derive(Clone, Debug)]
+        #[allow(clippy::large_enum_variant, reason = "there is one of a model")]
         #[expect(missing_docs, reason = "each is documented in its file")]
         pub enum Kept {
             $($Bridge(<$Bridge as Connector>::Kept)),+

@@ -145,6 +145,7 @@ macro_rules! language_models {
     ($($kind:literal: $Model:ident;)+) => {
         /// The sizes of a language model: `text_config`.
         #[derive(Debug, Clone, PartialEq)]
+        #[allow(clippy::large_enum_variant, reason = "there is one of a model")]
         #[expect(missing_docs, reason = "each is documented in its file")]
         pub enum LanguageConfig {
             $($Model(<$Model as Language>::Config)),+
@@ -188,18 +189,21 @@ macro_rules! language_models {
 
         /// A language model: each method is that of [`Language`].
         #[derive(Module, Debug)]
+        #[allow(clippy::large_enum_variant, reason = "there is one of a model")]
         #[expect(missing_docs, reason = "each is documented in its file")]
         pub enum LanguageModel {
             $($Model($Model)),+
         }
 
         #[derive(Clone, Debug)]
+        #[allow(clippy::large_enum_variant, reason = "there is one of a model")]
         enum Kind {
             $($Model(<$Model as Language>::Context)),+
         }
 
         /// What texts keep between steps.
         #[derive(Debug)]
+        #[allow(clippy::large_enum_variant, reason = "there is one of a model")]
         #[expect(missing_docs, reason = "each is documented in its file")]
         pub enum State {
             $($Model(<$Model as Language>::State)),+

@@ -55,6 +55,8 @@ pub trait TowerSizes {
     fn grid(&self) -> Grid;
     /// Width of a token.
     fn width(&self) -> usize;
+    /// Its layers.
+    fn layers(&self) -> usize;
     /// Bytes of intermediate values.
     fn stage_bytes(&self) -> u64;
     /// Leaves at most this many layers.
@@ -83,6 +85,7 @@ macro_rules! towers {
     ($($($kind:literal),+: $Tower:ident;)+) => {
         /// The sizes of a tower: `vision_config`.
         #[derive(Debug, Clone, PartialEq)]
+        #[allow(clippy::large_enum_variant, reason = "there is one of a model")]
         #[expect(missing_docs, reason = "each is documented in its file")]
         pub enum VisionConfig {
             $($Tower(<$Tower as Tower>::Config)),+
@@ -125,6 +128,7 @@ macro_rules! towers {
 
         /// A vision tower.
         #[derive(Module, Debug)]
+        #[allow(clippy::large_enum_variant, reason = "there is one of a model")]
         #[expect(missing_docs, reason = "each is documented in its file")]
         pub enum VisionTower {
             $($Tower($Tower)),+

@@ -1,6 +1,5 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use super::*;
-use crate::models::{BridgeConfig, LanguageConfig};
 use serde_json::{Value, json};
 
 const WORDS: [&str; 12] =
@@ -45,12 +44,17 @@ fn bert_json() -> Value {
 }
 
 fn config(positions: usize) -> ModelConfig {
-    let json = json!({
+    config_with(positions, |_| ())
+}
+
+fn config_with(positions: usize, change: impl FnOnce(&mut Value)) -> ModelConfig {
+    let mut json = json!({
         "model_type": "instructblip",
         "qformer_config": {"vocab_size": 11, "max_position_embeddings": positions},
         "text_config": {"model_type": "t5", "vocab_size": 12, "feed_forward_proj": "gated-gelu",
                         "tie_word_embeddings": false}
     });
+    change(&mut json);
     ModelConfig::parse(json.to_string().as_bytes()).unwrap()
 }
 
@@ -160,13 +164,9 @@ fn files_that_do_not_fit_are_refused() {
         other => panic!("{other:?}"),
     };
     // Ids beyond the embedding, in the vocabulary and among the added tokens.
-    let mut small = ok.clone();
-    let LanguageConfig::T5(text) = &mut small.text_config;
-    text.vocab_size = 11;
+    let small = config_with(512, |json| json["text_config"]["vocab_size"] = json!(11));
     assert!(refused(&language_json(), &bert_json(), &small).contains("rows"));
-    small = ok.clone();
-    let BridgeConfig::QFormer(bridge) = &mut small.bridge_config;
-    bridge.vocab_size = 10;
+    let small = config_with(512, |json| json["qformer_config"]["vocab_size"] = json!(10));
     assert!(
         refused(&language_json(), &bert_json(), &small)
             .starts_with("qformer_tokenizer/tokenizer.json")
@@ -181,9 +181,7 @@ fn files_that_do_not_fit_are_refused() {
     beyond["post_processor"]["special_tokens"]["</s>"]["ids"] = json!([12]);
     assert!(refused(&beyond, &bert_json(), &ok).contains("id 12"));
     // The wrong end, no room, no Q-Former tokenizer, the two exchanged.
-    let mut other_end = ok.clone();
-    let LanguageConfig::T5(text) = &mut other_end.text_config;
-    text.eos_token_id = 2;
+    let other_end = config_with(512, |json| json["text_config"]["eos_token_id"] = json!(2));
     assert!(refused(&language_json(), &bert_json(), &other_end).contains("end-of-sequence"));
     assert!(refused(&language_json(), &bert_json(), &config(2)).contains("no room"));
     assert!(Tokenizers::new(language_json().to_string().as_bytes(), None, &ok).is_err());

@@ -23,12 +23,15 @@ fn parse(config: &Value) -> Result<ModelConfig> {
     ModelConfig::parse(config.to_string().as_bytes())
 }
 
-/// The sections of the only models there are.
+/// The sections as the first models of each kind have them.
 fn sections(config: &ModelConfig) -> (&EvaConfig, &QFormerConfig, &T5Config) {
-    let VisionConfig::Eva(vision) = &config.vision_config;
-    let BridgeConfig::QFormer(bridge) = &config.bridge_config;
-    let LanguageConfig::T5(text) = &config.text_config;
-    (vision, bridge, text)
+    match (&config.vision_config, &config.bridge_config, &config.text_config) {
+        (VisionConfig::Eva(vision), BridgeConfig::QFormer(bridge), LanguageConfig::T5(text)) => {
+            (vision, bridge, text)
+        }
+        #[allow(unreachable_patterns)]
+        other => panic!("{other:?}"),
+    }
 }
 
 /// The sample with one field set; `/` separates the levels.

@@ -88,6 +88,10 @@ impl TowerSizes for EvaConfig {
         self.hidden_size
     }
 
+    fn layers(&self) -> usize {
+        self.num_hidden_layers
+    }
+
     fn stage_bytes(&self) -> u64 {
         stage_bytes(self.grid().tokens(), self.hidden_size, self.intermediate_size)
     }
