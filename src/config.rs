@@ -3,19 +3,21 @@
 //! In: the bytes of files as `transformers` writes them. Out: types whose sizes every later part
 //! may rely on. Field names are those of `transformers`; fields we have no use for are ignored,
 //! and missing ones take the defaults of its classes. Here are the parts that no model owns: how
-//! weights are packed, how pictures are prepared and answers made ([`processor`]). The sections
-//! of `config.json` are read beside the models that they describe
+//! weights are packed, how pictures are prepared ([`processor`]) and answers made ([`knobs`]). The
+//! sections of `config.json` are read beside the models that they describe
 //! ([`ModelConfig`](crate::models::ModelConfig)).
 
 mod activation;
 pub(crate) mod check;
+pub mod knobs;
 pub mod processor;
 #[cfg(test)]
 mod tests;
 
 pub use activation::Activation;
 pub use check::MAX_HEAD_WIDTH;
-pub use processor::{GenerationConfig, PictureSize, PreprocessorConfig};
+pub use knobs::{AskOptions, GenerationConfig, Settings};
+pub use processor::{PictureSize, PreprocessorConfig};
 
 use crate::quant::{Format, GROUP};
 use serde::{Deserialize, Serialize};

@@ -12,10 +12,12 @@ mod rank;
 mod rehearsal;
 mod vision;
 
+pub use crate::config::AskOptions;
+pub use crate::config::knobs::{KNOBS, Kind, Knob, LIMIT_MAX_NEW_TOKENS};
 pub use ask::{Answer, Candidate, Statistics, TokenEvent};
 pub use attention::{AttentionMaps, LayerMap, PictureMap};
 pub use features::DEFAULT_FEATURE_BYTES;
-pub use options::{AskOptions, DEFAULT_MAX_NEW_TOKENS, LIMIT_MAX_NEW_TOKENS, LIMIT_NUM_BEAMS};
+pub use options::{Controls, Limits};
 pub use pictures::{LIMIT_PICTURES, PictureInfo};
 pub use rank::{LIMIT_CANDIDATES, RankOptions, Ranked};
 pub use rehearsal::{rehearse_picture, rehearse_question};

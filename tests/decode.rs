@@ -4,6 +4,7 @@
 mod support;
 
 use instructblip_web::checkpoint::Folder;
+use instructblip_web::config::Settings;
 use instructblip_web::generation::step::{Choice, Plan, Rules, Stepper, Told};
 use instructblip_web::generation::{GenerationOptions, Generator};
 use instructblip_web::image::PixelValues;
@@ -134,16 +135,17 @@ fn weight_bytes(model: &str) -> u64 {
 #[test]
 fn rules_and_beams_stay_within_a_submit() {
     let session = random();
-    let greedy = || GenerationOptions::greedy(TOKENS, vec![u32::MAX]);
+    let plain = || Settings { max_new_tokens: TOKENS, ..Settings::default() };
     let layers = session.config().text_config.decoder_layers() as u64;
-    for (options, more, waits) in [
+    for (settings, more, waits) in [
         // The scores are processed in a kernel of their own.
-        (GenerationOptions { repetition_penalty: 1.5, ..greedy() }, 1, false),
+        (Settings { repetition_penalty: 1.5, ..plain() }, 1, false),
         // A run that may not come again is found by the host.
-        (GenerationOptions { no_repeat_ngram_size: 3, ..greedy() }, 1, true),
+        (Settings { no_repeat_ngram_size: 3, ..plain() }, 1, true),
         // So are the beams that go on; their best are found in two kernels.
-        (GenerationOptions { num_beams: 4, ..greedy() }, 2, true),
+        (Settings { num_beams: 4, ..plain() }, 2, true),
     ] {
+        let options = GenerationOptions { settings, sampling: None, ends: vec![u32::MAX] };
         let (steps, counts) = counts(&session, &options);
         let steps = steps as u64;
         assert!(counts.dispatches <= steps * (9 * layers + 3 + more), "{options:?}: {counts:?}");

@@ -81,6 +81,11 @@ async function load(url) {
     signal: control.signal,
     onProgress: (progress) => loading === control && modelPanel.progress(progress),
   }));
+  void opened.controls.then(({ knobs, limits }) => {
+    if (model !== opened) return;
+    settings.offer(knobs);
+    picturePanel.limit(limits.pictures);
+  });
   looked.hide();
   modelPanel.startLoading(url);
   if (!answering) composer.allow("ready"); // a question waits for the model by itself

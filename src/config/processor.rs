@@ -1,12 +1,10 @@
-//! `preprocessor_config.json` (how a picture becomes `pixel_values`) and
-//! `generation_config.json` (defaults of decoding), typed and checked.
+//! `preprocessor_config.json` (how a picture becomes `pixel_values`), typed and checked.
 
 use super::check::{MAX_IMAGE_SIZE, invalid, parse_json};
 use crate::error::Result;
 use serde::{Deserialize, Serialize};
 
 const PREPROCESSOR: &str = "preprocessor_config.json";
-const GENERATION: &str = "generation_config.json";
 /// PIL's number for bicubic, the one resampling this crate has.
 const BICUBIC: u32 = 3;
 
@@ -128,69 +126,5 @@ impl PreprocessorConfig {
                 "pictures become {width} x {height}, but config.json's vision tower takes {side} x {side}"
             ),
         ))
-    }
-}
-
-/// Defaults of decoding; every field may be absent. Others of the file are passed over: the ids of
-/// start, end and padding are those of `config.json`, and the length is `max_new_tokens` alone.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct GenerationConfig {
-    /// Most new tokens.
-    pub max_new_tokens: Option<usize>,
-    /// No end before this many tokens, the start token counted.
-    pub min_length: Option<usize>,
-    /// Beams.
-    pub num_beams: Option<usize>,
-    /// Sampling instead of the most likely token.
-    pub do_sample: Option<bool>,
-    /// Divides the logits before sampling.
-    pub temperature: Option<f32>,
-    /// Sampling among this many.
-    pub top_k: Option<usize>,
-    /// Sampling among the most likely with this sum.
-    pub top_p: Option<f32>,
-    /// Above 1 discourages what was said.
-    pub repetition_penalty: Option<f32>,
-    /// Exponent of the length in a beam's score.
-    pub length_penalty: Option<f32>,
-    /// No run of this many tokens comes twice.
-    pub no_repeat_ngram_size: Option<usize>,
-    /// Texts to return.
-    pub num_return_sequences: Option<usize>,
-}
-
-impl GenerationConfig {
-    /// Parses and checks `generation_config.json`.
-    ///
-    /// # Errors
-    /// [`ConfigInvalid`](crate::error::Error::ConfigInvalid) where it is malformed or a
-    /// number is out of its range.
-    pub fn parse(bytes: &[u8]) -> Result<Self> {
-        let config: Self = parse_json(GENERATION, bytes)?;
-        let fail =
-            |name: &str, range: &str| Err(invalid(GENERATION, format!("{name} must be {range}")));
-        let longest = 1 << 16;
-        for (name, value) in
-            [("max_new_tokens", config.max_new_tokens), ("min_length", config.min_length)]
-        {
-            if value.is_some_and(|n| n > longest) {
-                return fail(name, "at most 65536");
-            }
-        }
-        if config.num_beams.is_some_and(|n| !(1..=64).contains(&n)) {
-            return fail("num_beams", "from 1 to 64");
-        }
-        let bad = |value: Option<f32>, low: f32| value.is_some_and(|v| !v.is_finite() || v < low);
-        if bad(config.temperature, 0.0) {
-            return fail("temperature", "from 0");
-        }
-        if bad(config.top_p, 0.0) || config.top_p.is_some_and(|p| p > 1.0) {
-            return fail("top_p", "from 0 to 1");
-        }
-        if bad(config.repetition_penalty, f32::MIN) || bad(config.length_penalty, f32::MIN) {
-            return fail("repetition_penalty and length_penalty", "numbers");
-        }
-        Ok(config)
     }
 }

@@ -22,17 +22,18 @@ pub(super) async fn search(
     on_token: &mut OnToken<'_>,
 ) -> Result<Generated> {
     let options = generator.options;
-    let beams = options.num_beams;
+    let settings = &options.settings;
+    let beams = settings.num_beams;
     let vocab_size = generator.model.vocab_size();
     let plan = Plan {
         rows: beams,
-        tokens: options.max_new_tokens,
+        tokens: settings.max_new_tokens,
         choice: Choice::Best(2 * beams),
         rules: rules(options, beams),
     };
     let mut stepper = Stepper::new(generator.model, context, plan)?;
     let mut search =
-        Beams::new(context.first(), beams, options.length_penalty, options.max_new_tokens);
+        Beams::new(context.first(), beams, settings.length_penalty, settings.max_new_tokens);
     let (mut told, mut clock) = (0, Clock::default());
     for position in 0.. {
         let running = &search.running;
@@ -79,7 +80,7 @@ pub(super) async fn search(
                 on_token(Token { id, log_probability, last: done && told == settled })?.is_break();
         }
         if done || asked {
-            let sequences = search.into_sequences(options.num_return_sequences);
+            let sequences = search.into_sequences(settings.num_return_sequences);
             return Ok(Generated { sequences, clock });
         }
     }

@@ -18,6 +18,7 @@ use std::ops::ControlFlow;
 
 use web_time::Instant;
 
+use crate::config::Settings;
 use crate::error::Result;
 use crate::kernels::Warp;
 use crate::meter::Counts;
@@ -25,26 +26,11 @@ use crate::models::LanguageModel;
 use crate::models::language::Context;
 use crate::pace::Pace;
 
-/// How to generate. Names and meaning are those of transformers; values are in range (see
-/// [`AskOptions`](crate::session::AskOptions), which checks them).
+/// How to generate; values are in range (see [`Settings::check`]).
 #[derive(Clone, Debug)]
 pub struct GenerationOptions {
-    /// At most this many tokens after the start token.
-    pub max_new_tokens: usize,
-    /// The end token is not allowed before this length, the start token counted in.
-    pub min_length: usize,
-    /// Texts followed side by side by beam search; 1 for none.
-    pub num_beams: usize,
-    /// Exponent of the length by which a beam's log-probability is divided.
-    pub length_penalty: f32,
-    /// Above 1 discourages tokens that were said.
-    pub repetition_penalty: f32,
-    /// No run of this many tokens comes twice; 0 for no such rule.
-    pub no_repeat_ngram_size: usize,
-    /// Texts to return.
-    pub num_return_sequences: usize,
-    /// A text ends with the token that completes one of these.
-    pub stop_strings: Vec<String>,
+    /// The knobs.
+    pub settings: Settings,
     /// Draws tokens; without it the most likely is taken.
     pub sampling: Option<Sampling>,
     /// `eos_token_id`: any of these ends a text.
@@ -64,18 +50,8 @@ impl GenerationOptions {
     /// Greedy decoding without rules.
     #[must_use]
     pub fn greedy(max_new_tokens: usize, ends: Vec<u32>) -> Self {
-        Self {
-            max_new_tokens,
-            min_length: 0,
-            num_beams: 1,
-            length_penalty: 1.0,
-            repetition_penalty: 1.0,
-            no_repeat_ngram_size: 0,
-            num_return_sequences: 1,
-            stop_strings: Vec::new(),
-            sampling: None,
-            ends,
-        }
+        let settings = Settings { max_new_tokens, ..Settings::default() };
+        Self { settings, sampling: None, ends }
     }
 }
 
@@ -175,7 +151,7 @@ impl Generator<'_> {
     /// # Errors
     /// The GPU failed, `on_token` did, or it was cancelled before the first token.
     pub async fn run(&self, context: &Context, on_token: &mut OnToken<'_>) -> Result<Generated> {
-        if self.options.num_beams > 1 {
+        if self.options.settings.num_beams > 1 {
             beam::search(self, context, on_token).await
         } else {
             sample::sample(self, context, on_token).await
@@ -188,13 +164,14 @@ impl Generator<'_> {
         if ids.last().is_some_and(|id| options.ends.contains(id)) {
             return Ok(Some(Stop::End));
         }
-        if !options.stop_strings.is_empty() {
+        let settings = &options.settings;
+        if !settings.stop_strings.is_empty() {
             let text = (self.decode)(ids)?;
-            if options.stop_strings.iter().any(|stop| text.contains(stop)) {
+            if settings.stop_strings.iter().any(|stop| text.contains(stop)) {
                 return Ok(Some(Stop::StopString));
             }
         }
-        Ok((ids.len() >= options.max_new_tokens).then_some(Stop::Length))
+        Ok((ids.len() >= settings.max_new_tokens).then_some(Stop::Length))
     }
 }
 

@@ -8,12 +8,13 @@ use super::step::Rules;
 
 /// What happens to the scores of `rows` texts; `None` where there is no rule.
 pub(super) fn rules(options: &GenerationOptions, rows: usize) -> Option<Rules> {
-    let runs = if options.no_repeat_ngram_size > 0 { options.max_new_tokens + 1 } else { 0 };
-    let minimum = if options.min_length > 1 { options.ends.len() } else { 0 };
+    let settings = &options.settings;
+    let runs = if settings.no_repeat_ngram_size > 0 { settings.max_new_tokens + 1 } else { 0 };
+    let minimum = if settings.min_length > 1 { options.ends.len() } else { 0 };
     let rules = Rules {
         // As beam search has it; greedy decoding and sampling take raw logits.
-        normalize: options.num_beams > 1,
-        penalty: options.repetition_penalty,
+        normalize: settings.num_beams > 1,
+        penalty: settings.repetition_penalty,
         bans: rows * (runs + minimum),
     };
     (rules.normalize || rules.penalty != 1.0 || rules.bans > 0).then_some(rules)
@@ -29,8 +30,8 @@ pub(super) fn bans<'a>(
 ) -> Vec<u32> {
     let mut bans = Vec::new();
     for (row, text) in texts.enumerate() {
-        let mut banned = repeated(text, options.no_repeat_ngram_size);
-        if length < options.min_length {
+        let mut banned = repeated(text, options.settings.no_repeat_ngram_size);
+        if length < options.settings.min_length {
             banned.extend(&options.ends);
         }
         let inside = banned.into_iter().filter(|token| (*token as usize) < vocab_size);

@@ -28,23 +28,24 @@ pub(super) async fn sample(
     on_token: &mut OnToken<'_>,
 ) -> Result<Generated> {
     let options = generator.options;
-    let rows = options.num_return_sequences;
+    let settings = &options.settings;
+    let rows = settings.num_return_sequences;
     let start = || Draft { ids: vec![context.first()], log_probabilities: Vec::new(), stop: None };
     let mut drafts: Vec<Draft> = (0..rows).map(|_| start()).collect();
     let vocab_size = generator.model.vocab_size();
     let plan = Plan {
         rows,
-        tokens: options.max_new_tokens,
+        tokens: settings.max_new_tokens,
         choice: options.sampling.map_or(Choice::Greedy, |sampling| Choice::Draw(sampling.warp)),
         rules: rules(options, rows),
     };
     let mut stepper = Stepper::new(generator.model, context, plan)?;
     // One step runs while the one before it is read, unless what it chose decides about the next.
-    let ahead = usize::from(options.no_repeat_ngram_size == 0);
+    let ahead = usize::from(settings.no_repeat_ngram_size == 0);
     let mut running: VecDeque<(Chosen, Counts)> = VecDeque::new();
     let (mut position, mut clock) = (0, Clock::default());
     loop {
-        while running.len() <= ahead && position < options.max_new_tokens {
+        while running.len() <= ahead && position < settings.max_new_tokens {
             let texts = drafts.iter().map(|draft| draft.ids.as_slice());
             let bans = bans(options, texts, position + 1, vocab_size);
             let draws = options.sampling.map(|sampling| {
@@ -61,7 +62,7 @@ pub(super) async fn sample(
             position += 1;
         }
         let Some((chosen, counts)) = running.pop_front() else { break };
-        if running.is_empty() && clock.steps + 1 < options.max_new_tokens {
+        if running.is_empty() && clock.steps + 1 < settings.max_new_tokens {
             meter::waited();
         }
         let words = chosen.words().await?;

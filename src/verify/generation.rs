@@ -1,6 +1,7 @@
 //! Generated ids, beams' scores and candidates' likelihoods against a golden's.
 
 use super::{Golden, Report, StageReport, compare};
+use crate::config::Settings;
 use crate::error::Result;
 use crate::generation::rank::log_likelihoods;
 use crate::generation::{GenerationOptions, Generator, Sequence};
@@ -28,20 +29,16 @@ impl Report {
             }
             None => MAX_NEW_TOKENS,
         };
-        let greedy = GenerationOptions {
-            min_length: 1,
-            ..GenerationOptions::greedy(max_new_tokens, session.config().text_config.ends())
-        };
-        let penalised = GenerationOptions { repetition_penalty: 1.5, ..greedy.clone() };
-        let ngrams = GenerationOptions { no_repeat_ngram_size: 2, min_length: 8, ..greedy.clone() };
-        let beams =
-            GenerationOptions { num_beams: 5, num_return_sequences: 5, ..penalised.clone() };
-        let short = GenerationOptions {
-            num_beams: 5,
-            length_penalty: -1.0,
-            max_new_tokens: 10,
-            ..greedy.clone()
-        };
+        let ends = session.config().text_config.ends();
+        let of = |settings| GenerationOptions { settings, sampling: None, ends: ends.clone() };
+        let greedy = Settings { max_new_tokens, min_length: 1, ..Settings::default() };
+        let penalised = Settings { repetition_penalty: 1.5, ..greedy.clone() };
+        let ngrams = Settings { no_repeat_ngram_size: 2, min_length: 8, ..greedy.clone() };
+        let beams = Settings { num_beams: 5, num_return_sequences: 5, ..penalised.clone() };
+        let short =
+            Settings { num_beams: 5, length_penalty: -1.0, max_new_tokens: 10, ..greedy.clone() };
+        let [greedy, penalised, ngrams, beams, short] =
+            [greedy, penalised, ngrams, beams, short].map(of);
         self.generate("greedy_ids", None, session, golden, context, &greedy).await?;
         self.generate("greedy_rp15_ids", None, session, golden, context, &penalised).await?;
         self.generate("greedy_ngram2_ids", None, session, golden, context, &ngrams).await?;

@@ -62,6 +62,10 @@ extern "C" {
     static NAVIGATOR: Option<js_sys::Object>;
 }
 
+/// The options of `Model.ask` that are knobs.
+#[wasm_bindgen(typescript_custom_section)]
+const KNOBS: &str = include_str!("../../www/engine/knobs.d.ts");
+
 #[wasm_bindgen(typescript_custom_section)]
 const TYPES: &str = r#"
 export interface Progress {
@@ -97,20 +101,8 @@ export interface Token {
   logProbability: number;
   milliseconds: number;
 }
+/** Beside the knobs. */
 export interface AskOptions {
-  maxNewTokens?: number;
-  minLength?: number;
-  numBeams?: number;
-  doSample?: boolean;
-  temperature?: number;
-  topK?: number;
-  topP?: number;
-  seed?: number;
-  lengthPenalty?: number;
-  repetitionPenalty?: number;
-  noRepeatNgramSize?: number;
-  numReturnSequences?: number;
-  stopStrings?: string[];
   signal?: AbortSignal;
   onToken?: (token: Token) => void;
 }

@@ -36,11 +36,20 @@ use crate::bench::{BenchOptions, Machine, bench};
 use crate::error::{Error, Result};
 use crate::pace::Pace;
 use crate::prompt::Prompt;
-use crate::session::{AskOptions, PictureInfo, RankOptions, Session};
+use crate::session::{AskOptions, Controls, PictureInfo, RankOptions, Session};
 use crate::verify::{Golden, VerifyOptions, verify};
 
 use loader::Stage;
 use slot::Slot;
+
+/// What a page offers for a question: the knobs, and what bounds it.
+///
+/// # Errors
+/// They cannot be represented.
+#[wasm_bindgen(unchecked_return_type = "Controls")]
+pub fn controls() -> Result<JsValue, JsValue> {
+    js::to_value(&Controls::default()).map_err(|error| js::error(&error))
+}
 
 /// A model that is being loaded, or is loaded.
 #[wasm_bindgen]

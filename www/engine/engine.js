@@ -50,6 +50,11 @@ export class Model {
   /** @type {(error: InstructBlipError) => void} */
   #resolveLost = () => {};
   #resolveVision = () => {};
+  /** @type {(controls: import("./protocol.js").Controls) => void} */
+  #resolveControls = () => {};
+
+  /** What a page offers for a question; settles when the engine runs, before anything of the model is there. */
+  controls = /** @type {Promise<import("./protocol.js").Controls>} */ (new Promise((resolve) => (this.#resolveControls = resolve)));
 
   /** Settles when pictures can be looked at, which is before the model is ready. */
   vision = /** @type {Promise<void>} */ (new Promise((resolve) => (this.#resolveVision = resolve)));
@@ -259,6 +264,7 @@ export class Model {
   /** @param {import("./protocol.js").FromWorker} message */
   #receive(message) {
     if (message.event === "lost") return this.#end(fromPlain(message.error));
+    if (message.event === "controls") return this.#resolveControls(message.value);
     if (message.event === "vision") return this.#resolveVision();
     const waiting = this.#waiting.get(message.id);
     if (!waiting) return;

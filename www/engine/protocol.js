@@ -84,21 +84,10 @@
  * @property {string} prompt what the model was given
  * @property {number} droppedTurns of a dialogue that did not fit, the oldest
  *
- * How to answer; what is left out is the checkpoint's own setting, then that of `transformers`.
- * @typedef {object} AskOptions
- * @property {number} [maxNewTokens]
- * @property {number} [minLength]
- * @property {number} [numBeams] 1 to 10; not with `doSample`
- * @property {boolean} [doSample]
- * @property {number} [temperature]
- * @property {number} [topK] 0 for all
- * @property {number} [topP]
- * @property {number} [seed] the same one gives the same answer
- * @property {number} [lengthPenalty] above 0 favours long beams, below 0 short ones
- * @property {number} [repetitionPenalty]
- * @property {number} [noRepeatNgramSize]
- * @property {number} [numReturnSequences]
- * @property {string[]} [stopStrings]
+ * The knobs: `knobs.d.ts` is written from their table, `src/config/knobs.rs`.
+ * @typedef {import("./knobs.js").AskOptions} AskOptions
+ * @typedef {import("./knobs.js").Knob} Knob
+ * @typedef {import("./knobs.js").Controls} Controls
  *
  * @typedef {object} Ranked
  * @property {number} index of the candidate as it was given
@@ -177,9 +166,10 @@
  * @typedef {{ id: number, event: "progress", value: Progress }} ProgressEvent
  * @typedef {{ id: number, event: "token", value: TokenEvent }} TokenMessage
  * @typedef {{ id: number, event: "stage", value: string }} StageEvent
+ * @typedef {{ id: number, event: "controls", value: Controls }} ControlsEvent the engine runs
  * @typedef {{ id: number, event: "vision" }} VisionEvent pictures can be looked at, while loading
  * @typedef {{ event: "lost", error: PlainError }} LostEvent
- * @typedef {ResultEvent | ErrorEvent | ProgressEvent | TokenMessage | StageEvent | VisionEvent | LostEvent} FromWorker
+ * @typedef {ResultEvent | ErrorEvent | ProgressEvent | TokenMessage | StageEvent | ControlsEvent | VisionEvent | LostEvent} FromWorker
  *
  * The classes that `wasm-bindgen` exports, as the worker sees them.
  * @typedef {object} WasmConversation
@@ -201,6 +191,7 @@
  *
  * @typedef {object} WasmModule
  * @property {(options: { module_or_path: URL }) => Promise<unknown>} default
+ * @property {() => Controls} controls
  * @property {{ load(url: string, options: { onProgress?: (progress: Progress) => void, onVision?: () => void, signal?: AbortSignal, store?: import("./store.js").Store, stallTimeout?: number }): WasmModel }} Model
  */
 

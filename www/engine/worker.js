@@ -89,6 +89,7 @@ async function load(call, signal) {
   /** @type {import("./protocol.js").WasmModule} */
   const module = await import(address);
   await module.default({ module_or_path: new URL("../dist/instructblip_web_bg.wasm", import.meta.url) });
+  post({ id: call.id, event: "controls", value: module.controls() });
   const store = call.cache ? await Store.open(call.url) : null;
   /** @param {import("./protocol.js").Progress} value */
   const onProgress = (value) => post({ id: call.id, event: "progress", value: { ...value, warning: value.warning ?? denied } });

@@ -10,9 +10,6 @@ import { byId, make, showError } from "./dom.js";
 import * as format from "./format.js";
 import { sampleFrames } from "./video.js";
 
-/** More than these make the encoder slow and are no better understood. */
-const MOST_PICTURES = 8;
-
 /**
  * @typedef {object} Example
  * @property {string} file
@@ -34,6 +31,8 @@ export class PicturePanel {
   #addresses = [];
   #index = 0;
   #alt = "";
+  /** Most pictures of a question, once the engine told. */
+  #most = Infinity;
   /** The video that the pictures are frames of. @type {Blob | null} */
   #video = null;
   /** Counts what was given, so that a slow video does not replace a later picture. */
@@ -79,6 +78,13 @@ export class PicturePanel {
       item.append(button);
       list.append(item);
     }
+  }
+
+  /** @param {number} most pictures of a question */
+  limit(most) {
+    this.#most = most;
+    this.#frames.max = String(most);
+    this.#frames.disabled = false;
   }
 
   /** The addresses of the pictures, for small copies of them. */
@@ -153,14 +159,14 @@ export class PicturePanel {
       this.note("Taking frames out of the video …");
       const frames = this.#frames.valueAsNumber;
       try {
-        pictures = await sampleFrames(video, Math.min(MOST_PICTURES, Math.max(1, Math.round(frames) || 1)));
+        pictures = await sampleFrames(video, Math.min(this.#most, Math.max(1, Math.round(frames) || 1)));
       } catch (error) {
         const reason = error instanceof Error ? error.message : String(error);
         if (given === this.#given) this.failed({ code: "picture-undecodable", message: `The video could not be read: ${reason}. Choose another file, or take pictures out of it.` });
         return;
       }
-    } else if (files.length > MOST_PICTURES) {
-      return this.failed({ code: "option-invalid", message: `These are ${files.length} pictures; at most ${MOST_PICTURES} go together.` });
+    } else if (files.length > this.#most) {
+      return this.failed({ code: "option-invalid", message: `These are ${files.length} pictures; at most ${this.#most} go together.` });
     }
     const bytes = await Promise.all(pictures.map(async (file) => new Uint8Array(await file.arrayBuffer())));
     if (given !== this.#given) return;

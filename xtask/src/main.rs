@@ -15,6 +15,7 @@ mod sizes;
 mod steps;
 mod test;
 mod tools;
+mod types;
 mod wasm;
 
 use std::process::ExitCode;
@@ -52,6 +53,8 @@ enum Command {
     Audit(audit::Args),
     /// Read damaged files of every kind, made from a seed: each must be read or refused with a typed error
     Fuzz(fuzz::Args),
+    /// Write the types of the page's JavaScript that follow from the table of knobs
+    Types,
     /// The quick check before a commit: format, lints for native and wasm32, docs, unit tests, JavaScript types
     Check,
 }
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::run(&args),
         Command::Audit(args) => audit::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
+        Command::Types => types::run(),
         Command::Check => check::run(),
     };
     match result {

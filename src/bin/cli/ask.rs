@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use instructblip_web::pace::Pace;
-use instructblip_web::session::{Answer, AskOptions, PictureInfo, RankOptions, Session};
+use instructblip_web::session::{Answer, PictureInfo, RankOptions, Session};
 use instructblip_web::{Error, Result};
 use serde_json::json;
 
@@ -64,7 +64,7 @@ pub fn run(args: &Args) -> Result<()> {
 fn answer(args: &Args, session: &mut Session, pictures: &[PictureInfo]) -> Result<()> {
     let answer = pollster::block_on(session.ask(
         &args.question,
-        &AskOptions::from(&args.generation),
+        &args.generation.0,
         &Pace::default(),
         &mut |token| {
             if !args.json {
