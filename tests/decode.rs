@@ -145,7 +145,7 @@ fn rules_and_beams_stay_within_a_submit() {
         // So are the beams that go on; their best are found in two kernels.
         (Settings { num_beams: 4, ..plain() }, 2, true),
     ] {
-        let options = GenerationOptions { settings, sampling: None, ends: vec![u32::MAX] };
+        let options = GenerationOptions { settings, ends: vec![u32::MAX] };
         let (steps, counts) = counts(&session, &options);
         let steps = steps as u64;
         assert!(counts.dispatches <= steps * (9 * layers + 3 + more), "{options:?}: {counts:?}");

@@ -31,8 +31,6 @@ use crate::pace::Pace;
 pub struct GenerationOptions {
     /// The knobs.
     pub settings: Settings,
-    /// Draws tokens; without it the most likely is taken.
-    pub sampling: Option<Sampling>,
     /// `eos_token_id`: any of these ends a text.
     pub ends: Vec<u32>,
 }
@@ -51,7 +49,15 @@ impl GenerationOptions {
     #[must_use]
     pub fn greedy(max_new_tokens: usize, ends: Vec<u32>) -> Self {
         let settings = Settings { max_new_tokens, ..Settings::default() };
-        Self { settings, sampling: None, ends }
+        Self { settings, ends }
+    }
+
+    /// How tokens are drawn; `None` where the most likely is taken.
+    #[must_use]
+    pub fn sampling(&self) -> Option<Sampling> {
+        let Settings { do_sample, temperature, top_k, top_p, seed, .. } = self.settings;
+        let warp = Warp { temperature, top_k, top_p };
+        do_sample.then(|| Sampling { warp, seed: seed.unwrap_or_default() })
     }
 }
 

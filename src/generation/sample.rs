@@ -29,6 +29,7 @@ pub(super) async fn sample(
 ) -> Result<Generated> {
     let options = generator.options;
     let settings = &options.settings;
+    let sampling = options.sampling();
     let rows = settings.num_return_sequences;
     let start = || Draft { ids: vec![context.first()], log_probabilities: Vec::new(), stop: None };
     let mut drafts: Vec<Draft> = (0..rows).map(|_| start()).collect();
@@ -36,7 +37,7 @@ pub(super) async fn sample(
     let plan = Plan {
         rows,
         tokens: settings.max_new_tokens,
-        choice: options.sampling.map_or(Choice::Greedy, |sampling| Choice::Draw(sampling.warp)),
+        choice: sampling.map_or(Choice::Greedy, |sampling| Choice::Draw(sampling.warp)),
         rules: rules(options, rows),
     };
     let mut stepper = Stepper::new(generator.model, context, plan)?;
@@ -48,7 +49,7 @@ pub(super) async fn sample(
         while running.len() <= ahead && position < settings.max_new_tokens {
             let texts = drafts.iter().map(|draft| draft.ids.as_slice());
             let bans = bans(options, texts, position + 1, vocab_size);
-            let draws = options.sampling.map(|sampling| {
+            let draws = sampling.map(|sampling| {
                 let draw = |row| uniform(sampling.seed, row, position as u32).to_bits();
                 (0..rows as u32).map(draw).collect::<Vec<_>>()
             });

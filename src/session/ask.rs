@@ -215,7 +215,7 @@ impl Session {
             truncated_question,
             stopped: matches!(best.stop_reason, Stop::Length | Stop::Asked),
             stop_reason: best.stop_reason,
-            seed: options.sampling.map(|sampling| sampling.seed),
+            seed: options.sampling().map(|sampling| sampling.seed),
             statistics,
         })
     }

@@ -7,8 +7,7 @@ use super::LIMIT_PICTURES;
 use crate::config::knobs::{KNOBS, Knob};
 use crate::config::{AskOptions, GenerationConfig, Settings};
 use crate::error::{Error, Result};
-use crate::generation::{GenerationOptions, Sampling};
-use crate::kernels::Warp;
+use crate::generation::GenerationOptions;
 use crate::models::LanguageConfig;
 
 /// Most stop strings, and most bytes of one.
@@ -45,10 +44,10 @@ impl AskOptions {
         file: &GenerationConfig,
         language: &LanguageConfig,
     ) -> Result<GenerationOptions> {
-        let settings = self.over(file);
+        let mut settings = self.over(file);
         let Settings { max_new_tokens, min_length, num_beams, do_sample, .. } = settings;
-        let Settings { num_return_sequences, temperature, top_k, top_p, .. } = settings;
-        check("temperature", !do_sample || temperature != 0.0, || {
+        let num_return_sequences = settings.num_return_sequences;
+        check("temperature", !do_sample || settings.temperature != 0.0, || {
             "0 is not above 0; for the most likely answer leave doSample out".into()
         })?;
         settings.check()?;
@@ -73,11 +72,8 @@ impl AskOptions {
         })?;
         let sizes = stops.iter().all(|stop| (1..=longest).contains(&stop.len()));
         check("stopStrings", sizes, || format!("each must have from 1 to {longest} bytes"))?;
-        let sampling = do_sample.then(|| Sampling {
-            warp: Warp { temperature, top_k, top_p },
-            seed: settings.seed.unwrap_or_else(fresh_seed),
-        });
-        Ok(GenerationOptions { settings, sampling, ends: language.ends() })
+        settings.seed = settings.seed.or_else(|| Some(fresh_seed()));
+        Ok(GenerationOptions { settings, ends: language.ends() })
     }
 }
 
@@ -99,6 +95,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
 
     use super::*;
+    use crate::kernels::Warp;
 
     fn language() -> LanguageConfig {
         let config = include_bytes!("../../www/pocket/config.json");
@@ -112,10 +109,10 @@ mod tests {
     #[test]
     fn nothing_asked_is_greedy() {
         let options = complete(&AskOptions::default()).unwrap();
+        assert_eq!(options.sampling(), None);
         let settings = options.settings;
         assert_eq!((settings.num_beams, settings.max_new_tokens), (1, 256));
         assert_eq!((settings.min_length, settings.num_return_sequences), (0, 1));
-        assert_eq!(options.sampling, None);
     }
 
     #[test]
@@ -141,10 +138,10 @@ mod tests {
     #[test]
     fn sampling_has_the_reference_s_defaults_and_a_seed() {
         let asked = AskOptions { do_sample: Some(true), ..AskOptions::default() };
-        let sampling = complete(&asked).unwrap().sampling.unwrap();
+        let sampling = complete(&asked).unwrap().sampling().unwrap();
         assert_eq!(sampling.warp, Warp { temperature: 1.0, top_k: 50, top_p: 1.0 });
         let asked = AskOptions { seed: Some(7), ..asked };
-        assert_eq!(complete(&asked).unwrap().sampling.unwrap().seed, 7);
+        assert_eq!(complete(&asked).unwrap().sampling().unwrap().seed, 7);
     }
 
     #[test]

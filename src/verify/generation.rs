@@ -30,7 +30,7 @@ impl Report {
             None => MAX_NEW_TOKENS,
         };
         let ends = session.config().text_config.ends();
-        let of = |settings| GenerationOptions { settings, sampling: None, ends: ends.clone() };
+        let of = |settings| GenerationOptions { settings, ends: ends.clone() };
         let greedy = Settings { max_new_tokens, min_length: 1, ..Settings::default() };
         let penalised = Settings { repetition_penalty: 1.5, ..greedy.clone() };
         let ngrams = Settings { no_repeat_ngram_size: 2, min_length: 8, ..greedy.clone() };

@@ -154,11 +154,14 @@ test("attention is that of transformers, for one picture, several, and as a diff
 test("prompts are filled in by the engine, and wrong options are named", async (t) => {
   const { page, problems } = await engine(t);
   const found = await page.evaluate(async () => {
-    const { model, prompts, see } = /** @type {any} */ (globalThis);
+    const { model, prompts, see, bytes } = /** @type {any} */ (globalThis);
     await see("examples/shapes.png");
     const turns = Array.from({ length: 200 }, (_, at) => ({ question: `What is number ${at}?`, answer: "a red circle" }));
+    const { knobs, limits } = await model.controls;
+    const picture = await bytes("examples/shapes.png");
     const code = (/** @type {Promise<any>} */ promise) => promise.then(() => "none", (error) => `${error.code}: ${error.message}`);
     return {
+      knobs,
       caption: await model.ask(prompts.caption()),
       short: (await model.prompt(prompts.shortAnswer("What is it?"))).text,
       long: (await model.prompt(prompts.longAnswer("What is it?"))).text,
@@ -174,6 +177,7 @@ test("prompts are filled in by the engine, and wrong options are named", async (
         await code(model.ask({ kind: "nonsense" })),
         await code(model.rank("What?", [])),
         await code(model.setPicture([])),
+        await code(model.setPicture(Array(limits.pictures + 1).fill(picture))),
       ],
     };
   });
@@ -188,7 +192,11 @@ test("prompts are filled in by the engine, and wrong options are named", async (
   assert.ok(text.includes("number 199") && !text.includes("number 0?") && text.includes("What else?"), "the oldest are dropped");
   assert.equal(found.talked.truncatedQuestion, false, "what is left fits");
   const codes = found.errors.map((error) => error.split(":")[0]);
-  assert.deepEqual(codes, ["option-invalid", "option-invalid", "question-empty", "option-invalid", "option-invalid", "option-invalid"], found.errors.join("\n"));
+  const groups = found.knobs.map((/** @type {any} */ knob) => knob.group);
+  assert.deepEqual([...new Set(groups)], ["Search", "Chance", "Repetition", "Length"]);
+  const beams = found.knobs.find((/** @type {any} */ knob) => knob.name === "num_beams");
+  assert.deepEqual([beams.kind, beams.default, beams.slider, beams.needs], ["count", 1, [1, 10, 1], "search"]);
+  assert.deepEqual(codes, ["option-invalid", "option-invalid", "question-empty", "option-invalid", "option-invalid", "option-invalid", "option-invalid"], found.errors.join("\n"));
   assertQuiet(problems);
 });
 

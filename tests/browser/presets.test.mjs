@@ -53,6 +53,7 @@ test("presets, modes, settings and several answers", async (t) => {
   await page.locator("#advanced-open").focus();
   await page.keyboard.press("Enter");
   assert.ok(await page.locator("#knob-temperature").isDisabled(), "nothing is drawn");
+  assert.deepEqual(await page.locator("#knobs legend").allTextContents(), ["Search", "Chance", "Repetition", "Length"]);
   await page.locator("#knob-num_beams").focus();
   for (let beams = 1; beams < 4; beams++) await page.keyboard.press("ArrowRight");
   await page.locator("#knob-num_return_sequences").fill("3");
@@ -202,6 +203,7 @@ test("several pictures at once, and frames of a video", async (t) => {
   );
   assert.equal(places.length, 4);
   assert.ok(places.every((place, at) => at === 0 || place > (places[at - 1] ?? NaN) + 5), `${places}`);
+  assert.equal(await page.locator("#frames").getAttribute("max"), "16", "as many as the engine takes");
   await page.locator("#frames").fill("2");
   await page.keyboard.press("Tab");
   await page.locator("#picture-note", { hasText: "2 frames" }).waitFor();
