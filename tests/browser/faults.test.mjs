@@ -44,10 +44,26 @@ async function loadDamaged(damage, expected = []) {
 test("a truncated safetensors header", async () => {
   const error = await loadDamaged((set) => {
     const shard = set.shards[0] ?? "";
-    set.reseal(shard, set.file(shard).subarray(0, 100));
+    const bytes = Buffer.from(set.file(shard));
+    bytes.writeBigUInt64LE(BigInt(bytes.length), 0);
+    set.reseal(shard, bytes);
   });
   assert.equal(error.code, "checkpoint-header");
   assert.match(error.sentence ?? "", /is not a valid safetensors file: .+ Download or convert it again\./);
+});
+
+test("an index that does not fit its config.json is refused before a shard is fetched", async () => {
+  const tensor = "language_projection.bias";
+  for (const [code, sentence, damage] of /** @type {const} */ ([
+    ["tensor-missing", /lacks the tensor language_projection\.bias/, (/** @type {ShardSet} */ set) => set.changeIndex(({ weight_map }) => delete weight_map[tensor])],
+    ["index-invalid", /has 100 bytes, but its tensors should have \d+/, (/** @type {ShardSet} */ set) => set.reseal(set.shards[0] ?? "", set.file(set.shards[0] ?? "").subarray(0, 100))],
+    ["index-invalid", /but its tensors should have/, (/** @type {ShardSet} */ set) => set.changeJson("config.json", (config) => (config.text_config.d_ff *= 4))],
+  ])) {
+    const error = await loadDamaged(damage);
+    assert.equal(error.code, code);
+    assert.match(error.sentence ?? "", sentence);
+    assert.deepEqual(error.requests.filter(({ path }) => path.endsWith(".safetensors")), []);
+  }
 });
 
 test("a header whose tensor lies outside the file", async () => {
