@@ -46,9 +46,9 @@ impl AskOptions {
     ) -> Result<GenerationOptions> {
         let mut settings = self.over(file);
         let Settings { max_new_tokens, min_length, num_beams, do_sample, .. } = settings;
-        let num_return_sequences = settings.num_return_sequences;
-        check("temperature", !do_sample || settings.temperature != 0.0, || {
-            "0 is not above 0; for the most likely answer leave doSample out".into()
+        let Settings { num_return_sequences, temperature, .. } = settings;
+        check("temperature", !do_sample || temperature > 0.0, || {
+            format!("{temperature} is not above 0; for the most likely answer leave doSample out")
         })?;
         settings.check()?;
         check("numBeams", !do_sample || num_beams == 1, || {
