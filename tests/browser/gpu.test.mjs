@@ -220,9 +220,22 @@ test("an index that claims 53 GB for a small model is refused before the GPU is 
 /** A configuration and an index that agree on 53 GB. */
 function claimingTruly() {
   const set = claiming(830, 64 << 20);
+  const layers = 24;
   set.changeJson("config.json", (config) => {
     delete config.quantization_config;
-    Object.assign(config.text_config, { d_ff: 1 << 20, num_layers: 24, num_decoder_layers: 24 });
+    Object.assign(config.text_config, { d_ff: 1 << 20, num_layers: layers, num_decoder_layers: layers });
+  });
+  const attention = (/** @type {string} */ name) => ["q", "k", "v", "o"].map((part) => `${name}.${part}`);
+  const feed = ["wi_0", "wi_1", "wo"].map((part) => `DenseReluDense.${part}`);
+  const stacks = { encoder: [attention("SelfAttention"), feed], decoder: [attention("SelfAttention"), attention("EncDecAttention"), feed] };
+  set.changeIndex(({ weight_map }) => {
+    for (const [stack, parts] of Object.entries(stacks)) {
+      for (let block = 0; block < layers; block++) {
+        for (const [at, names] of parts.entries()) {
+          for (const name of [...names, "layer_norm"]) weight_map[`language_model.${stack}.block.${block}.layer.${at}.${name}.weight`] = "claimed-0.safetensors";
+        }
+      }
+    }
   });
   return set;
 }
@@ -241,7 +254,7 @@ test("a GPU that refuses is not asked for more", async (t) => {
 });
 
 test("memory that runs out while loading is a typed error, not a wrong answer", async (t) => {
-  const { server, page, problems } = await visit(t, browser, { hook: inWorker(smallGpu(2_009_344)) });
+  const { server, page, problems } = await visit(t, browser, { hook: inWorker(smallGpu(2_074_880)) });
   const error = await shownError(page, "#model-error");
   assert.equal(error.code, "out-of-memory");
   assert.ok(server.requests.some(({ path }) => path.endsWith(".safetensors")), "the trial before had passed");
