@@ -8,14 +8,12 @@ use std::fmt;
 
 use crate::checkpoint::Index;
 use crate::checkpoint::index::INDEX_FILE;
+use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::models::ModelConfig;
 use crate::quant::Format;
 use crate::text::MAX_QFORMER_TOKENS;
 use crate::weights::Description;
-
-/// Tokens of an answer of the usual longest length.
-const ANSWER: usize = 256;
 
 /// What the shards of any model may have beyond its weights, and what is asked of a GPU at a time:
 /// headers, fillers, and tensors that no model reads.
@@ -85,7 +83,7 @@ impl Needs {
             weights: index.shard_bytes(),
             largest_weight: index.shards.iter().map(|(_, shard)| shard.bytes).max().unwrap_or(0),
             activations: activations.into_iter().max().unwrap_or(0),
-            kv_cache: (prompt + ANSWER) as u64 * language.cache_bytes(),
+            kv_cache: (prompt + Settings::default().max_new_tokens) as u64 * language.cache_bytes(),
             format: config.quantization_config.as_ref().map_or(Format::F32, |packed| packed.format),
         }
     }

@@ -3,7 +3,7 @@
 //!
 //! A model is described in its own file alone: the sizes that its section of `config.json` gives,
 //! the tensors that it asks for, and what it computes, in the order of the reference. What is
-//! common to those of a kind is an enum with a match for each method.
+//! common to those of a kind is a trait; the enum that whoever uses them sees is made of a list.
 
 pub mod bridge;
 mod config;

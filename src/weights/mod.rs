@@ -1,8 +1,8 @@
 //! Where a model takes its weights from: a scope over an exchangeable source.
 //!
 //! A model is described once, by loading itself. `weights.at("encoder").at("layers.0.fc1")` is a
-//! place among a checkpoint's names, and `linear(n, k)`-like calls there ask for a tensor with its
-//! shape and role. What answers is one of three sources:
+//! place among a checkpoint's names, and `product(n, k)` and its like there ask for a tensor with
+//! its shape and role. What answers is one of three sources:
 //!
 //! - *stored* ([`WeightStore`]): tensors of a checkpoint that were put on the device;
 //! - *blank* ([`Blank`]): whatever is asked for, with no particular contents, for a model that is
