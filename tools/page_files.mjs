@@ -15,7 +15,7 @@ import { fileURLToPath } from "node:url";
 export const LIST = "dist/page_files.js";
 
 /** Beside these may lie models, which have a store of their own. */
-const FOLDERS = /^((dist|engine|examples|page)\/)?[^/]+\.\w+$/;
+const FOLDERS = /^((dist|engine|examples|page|page\/words)\/)?[^/]+\.\w+$/;
 /** Never requested by the page, or packed copies. */
 const LEFT_OUT = /^(sw\.js|preview\.png)$|\.d\.ts$|\.br$/;
 

@@ -10,13 +10,13 @@ import { prompts } from "./engine/prompts.js";
 import { serviceWorkerAddress } from "./engine/script_urls.js";
 import { Chat } from "./page/chat.js";
 import { Composer } from "./page/composer.js";
+import { byId } from "./page/dom.js";
 import { Looked } from "./page/looked.js";
 import { ModelPanel } from "./page/model_panel.js";
 import { PicturePanel } from "./page/picture_panel.js";
 import { Settings } from "./page/settings.js";
+import { LANGUAGES, language, say, speak } from "./page/words.js";
 
-/** Of a picture that the model cannot look at yet. */
-const WAITS = "The model will look at it as soon as that part of it has arrived.";
 /** A lost engine is rebuilt by itself, but not over and over. */
 const REBUILD_PAUSE_MS = 60_000;
 
@@ -107,7 +107,7 @@ function loadFailed(error) {
   loading = null;
   model = null;
   if (!answering) composer.allow("waiting");
-  if (pictures.length) picturePanel.note(WAITS);
+  if (pictures.length) picturePanel.note(say("picture.waits"));
   // Also after a lost GPU: it may have been this model that was too much for it.
   modelPanel.failed(error, true);
 }
@@ -133,12 +133,11 @@ function look() {
   lookingControl?.abort();
   looking = Promise.resolve(null);
   if (!pictures.length) return;
-  picturePanel.note(WAITS);
+  picturePanel.note(say("picture.waits"));
   if (!model) return;
   const control = (lookingControl = new AbortController());
-  const several = pictures.length > 1;
   void model.vision.then(() => {
-    if (lookingControl === control) picturePanel.note(several ? "Looking at the pictures …" : "Looking at the picture …");
+    if (lookingControl === control) picturePanel.note(say("picture.looking", { count: pictures.length }));
   });
   const work = model.setPicture(pictures, control.signal);
   looking = work.then(
@@ -206,6 +205,10 @@ async function showExamples() {
   picturePanel.showExamples(examples);
   generalQuestions = questions;
 }
+
+const languages = byId("language", HTMLSelectElement);
+for (const [code, name] of Object.entries(LANGUAGES)) languages.add(new Option(name, code, false, code === language));
+languages.addEventListener("change", () => speak(languages.value));
 
 void showExamples();
 composer.allow("waiting");

@@ -5,6 +5,7 @@
  */
 import { prompts } from "../engine/prompts.js";
 import { byId, make, showError } from "./dom.js";
+import { say } from "./words.js";
 
 /**
  * @typedef {object} Request
@@ -25,23 +26,23 @@ import { byId, make, showError } from "./dom.js";
 /** @type {Record<string, Mode>} */
 const MODES = {
   free: {
-    label: "Free text",
-    placeholder: "Ask about the picture",
+    label: say("ask.free"),
+    placeholder: say("ask.free.hint"),
     request: (text) => ({ prompt: text, talks: true }),
   },
   short: {
-    label: "Short answer",
-    placeholder: "Ask for a word or two",
+    label: say("ask.short"),
+    placeholder: say("ask.short.hint"),
     request: (text) => ({ prompt: prompts.shortAnswer(text), talks: true }),
   },
   question: {
-    label: "Ask me a question",
-    placeholder: "Type an answer: the model finds a question to it",
+    label: say("ask.reverse"),
+    placeholder: say("ask.reverse.hint"),
     request: (text) => ({ prompt: prompts.question(text), talks: false }),
   },
   rank: {
-    label: "Rank answers",
-    placeholder: "The question",
+    label: say("ask.rank"),
+    placeholder: say("ask.rank.hint"),
     request: (text, candidates) => ({ prompt: text, talks: false, candidates }),
   },
 };
@@ -157,7 +158,7 @@ export class Composer {
     this.#question.placeholder = placeholder;
     byId("question-label", HTMLLabelElement).textContent = placeholder;
     this.#answers.hidden = name !== "rank";
-    this.#send.textContent = name === "rank" ? "Rank" : "Ask";
+    this.#send.textContent = say(name === "rank" ? "ask.sendRank" : "ask.send");
     this.#form.classList.toggle("ranking-form", name === "rank");
     showError(this.#refusal, null);
   }

@@ -6,6 +6,7 @@
  */
 import { byId, make } from "./dom.js";
 import { percent } from "./format.js";
+import { say } from "./words.js";
 
 /** @typedef {import("../engine/protocol.js").AttentionMaps} AttentionMaps */
 /** @typedef {[red: number, green: number, blue: number, alpha: number]} Colour */
@@ -48,7 +49,7 @@ export class MapPanel {
    */
   show(maps, question, against) {
     this.#maps = maps;
-    this.#title.textContent = against ? `Where it looked for “${question}” rather than “${against}”` : `Where it looked for “${question}”`;
+    this.#title.textContent = against ? say("map.titleAgainst", { question, against }) : say("map.title", { question });
     this.#against.value = against;
     this.#query.max = String(maps.pictures[0]?.queries.length ?? 0);
     this.#query.value = "0";
@@ -90,7 +91,7 @@ export class MapPanel {
     if (!maps || !shown) return;
     const query = this.#query.valueAsNumber;
     const values = query === 0 ? shown.average : (shown.queries[query - 1] ?? shown.average);
-    this.#queryName.value = query === 0 ? "average" : `${query} of ${shown.queries.length}`;
+    this.#queryName.value = query === 0 ? say("map.average") : say("map.queryOf", { query, count: shown.queries.length });
     const different = maps.difference !== null;
     const largest = Math.max(...values.map(Math.abs), Number.MIN_VALUE);
     const low = different ? -largest : Math.min(...values);
@@ -101,8 +102,8 @@ export class MapPanel {
     byId("map-high", HTMLElement).textContent = share(largest);
     const place = placeOf(values.indexOf(Math.max(...values)), maps.side);
     this.#note.textContent = different
-      ? `More attention than for the other question: ${place}.`
-      : `Share of attention a patch; the most is ${place}. ${percent(shown.classShare)} lies on no place.`;
+      ? say("map.noteAgainst", { place })
+      : say("map.note", { place, share: percent(shown.classShare) });
     this.#canvas.setAttribute("aria-label", `${this.#title.textContent}. ${this.#note.textContent}`);
   }
 }
@@ -154,7 +155,6 @@ function colourAt(colours, share) {
  */
 function placeOf(patch, side) {
   const third = (/** @type {number} */ at) => Math.min(2, Math.floor((3 * at) / side));
-  const row = ["top", "middle", "bottom"][third(Math.floor(patch / side))];
-  const column = ["left", "center", "right"][third(patch % side)];
-  return row === "middle" && column === "center" ? "in the center" : `at the ${row} ${column}`;
+  const ninth = 3 * third(Math.floor(patch / side)) + third(patch % side);
+  return say(/** @type {import("./words.js").Key} */ (`map.place.${ninth}`));
 }

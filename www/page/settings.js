@@ -7,6 +7,7 @@
  */
 import { byId, make } from "./dom.js";
 import { read, write } from "./storage.js";
+import { say } from "./words.js";
 
 /** @typedef {import("../engine/protocol.js").AskOptions} AskOptions */
 /** @typedef {import("../engine/protocol.js").Knob} Knob */
@@ -101,7 +102,7 @@ export class Settings {
     } else if (knob.slider) {
       [field.min, field.max, field.step] = /** @type {[string, string, string]} */ (knob.slider.map(String));
       field.type = knob.kind === "seed" ? "number" : "range";
-      if (knob.kind === "seed") field.placeholder = "random";
+      if (knob.kind === "seed") field.placeholder = say("settings.random");
       else output = make("output", "");
     } else {
       field.type = "checkbox";
@@ -156,7 +157,7 @@ export class Settings {
       row.row.classList.toggle("idle", row.field.disabled);
     }
     const count = this.#knobs.filter((knob) => this.#changed.has(knob.name) && this.#works(knob)).length;
-    this.#open.textContent = count ? `Advanced (${count})` : "Advanced";
-    this.#open.title = count ? `${count} changed` : "";
+    this.#open.textContent = count ? say("settings.openChanged", { count }) : say("settings.open");
+    this.#open.title = count ? say("settings.changed", { count }) : "";
   }
 }
