@@ -25,8 +25,8 @@ let model = null;
 let modelUrl = asked.url;
 /** @type {AbortController | null} */
 let loading = null;
-/** The files of the current picture, or pictures. @type {Uint8Array[]} */
-let pictures = [];
+/** The pictures that questions are about. @type {import("./page/selection.js").Selection | null} */
+let selection = null;
 /**
  * The model's work on the current pictures: null once their features are there, else why not.
  *
@@ -47,11 +47,11 @@ const modelPanel = new ModelPanel({
   onAgain: () => void load(modelUrl),
 });
 const picturePanel = new PicturePanel({
-  onPictures: (files, example) => {
-    pictures = files;
+  onSelection: (chosen) => {
+    selection = chosen;
     chat.changePicture();
     looked.clear();
-    composer.suggest(example?.questions ?? generalQuestions);
+    composer.suggest(chosen && !chosen.own ? chosen.questions : generalQuestions);
     look();
   },
   onShow: (index, aspect) => looked.turnTo(index, aspect),
@@ -107,7 +107,7 @@ function loadFailed(error) {
   loading = null;
   model = null;
   if (!answering) composer.allow("waiting");
-  if (pictures.length) picturePanel.note(say("picture.waits"));
+  if (selection) picturePanel.note(say("picture.waits"));
   // Also after a lost GPU: it may have been this model that was too much for it.
   modelPanel.failed(error, true);
 }
@@ -132,14 +132,15 @@ function rebuild(error) {
 function look() {
   lookingControl?.abort();
   looking = Promise.resolve(null);
-  if (!pictures.length) return;
+  if (!selection) return;
   picturePanel.note(say("picture.waits"));
   if (!model) return;
   const control = (lookingControl = new AbortController());
+  const { bytes } = selection;
   void model.vision.then(() => {
-    if (lookingControl === control) picturePanel.note(say("picture.looking", { count: pictures.length }));
+    if (lookingControl === control) picturePanel.note(say("picture.looking", { count: bytes.length }));
   });
-  const work = model.setPicture(pictures, control.signal);
+  const work = model.setPicture(bytes, control.signal);
   looking = work.then(
     (info) => {
       if (lookingControl === control) picturePanel.looked(info);
@@ -147,7 +148,7 @@ function look() {
     },
     (thrown) => {
       const error = plainError(thrown);
-      if (lookingControl === control) picturePanel.failed(error);
+      if (lookingControl === control) void picturePanel.failed(error);
       return error;
     },
   );
@@ -159,10 +160,10 @@ async function ask(request) {
   if (!asked || answering) return;
   const control = (answering = new AbortController());
   const { signal } = control;
-  const turn = chat.turn(request, picturePanel.addresses);
+  const turn = chat.turn(request, selection?.addresses ?? []);
   const conversation = composer.remembers && request.talks ? chat.conversation : [];
   const prompt = conversation.length ? prompts.dialogue(conversation, request.shown) : request.prompt;
-  const about = pictures;
+  const about = selection;
   composer.clear();
   composer.allow("answering");
   if (loading) turn.waitFor(asked.ready);
@@ -175,9 +176,9 @@ async function ask(request) {
     } else {
       const answer = await asked.ask(prompt, { ...settings.options(), signal, onToken: (token) => turn.add(token.text) });
       turn.finish(answer);
-      if (about === pictures && request.talks) chat.remember(request.shown, answer.text);
+      if (about === selection && request.talks) chat.remember(request.shown, answer.text);
     }
-    if (about === pictures) looked.offer(turn, prompt, request.shown);
+    if (about === selection) looked.offer(turn, prompt, request.shown);
   } catch (thrown) {
     const error = plainError(thrown);
     if (error.code !== "question-empty" && error.code !== "option-invalid") return turn.fail(error);

@@ -246,7 +246,5 @@ export async function ask(page, question) {
 export async function shownError(page, place) {
   const element = page.locator(`${place}:not([hidden])`).last();
   await element.waitFor();
-  const code = await element.locator(".code").textContent();
-  const sentence = await element.locator("span").first().textContent();
-  return { code, sentence };
+  return { code: await element.getAttribute("data-code"), sentence: await element.textContent() };
 }

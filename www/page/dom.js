@@ -32,13 +32,14 @@ export function make(tag, className, text) {
 }
 
 /**
- * Shows an error's sentence with its code in small print; `null` clears it.
+ * Shows an error's sentence; its code, which is for reports, is the place's title. `null` clears both.
  *
  * @param {HTMLElement} place
  * @param {import("../engine/protocol.js").PlainError | null} error
  */
 export function showError(place, error) {
   place.hidden = error === null;
-  if (error === null) return place.replaceChildren();
-  place.replaceChildren(make("span", "", error.message), " ", make("code", "code", error.code));
+  place.textContent = error?.message ?? "";
+  place.title = place.dataset.code = error?.code ?? "";
+  if (error) place.scrollIntoView({ block: "nearest" });
 }

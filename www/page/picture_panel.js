@@ -1,24 +1,24 @@
 /**
  * The picture's panel: drop, paste, choose, photograph, or take an example; one picture, several,
- * or frames of a video. Shows them, and what the model made of them.
+ * or frames of a video. Shows them, and what the model made of them. What cannot be read replaces
+ * nothing.
  *
- * In: `onPictures(files, example)` with the bytes of each file as it came, undecoded: the engine
- * decodes it, so that it sees exactly what the command line would see. `onShow(index, aspect)`
+ * In: `onSelection(selection)` when questions are about other pictures, `onShow(index, aspect)`
  * when another one of them is shown.
  */
+import { redraw } from "./any_picture.js";
 import { byId, make, showError } from "./dom.js";
+import { listenForDrops } from "./drops.js";
 import * as format from "./format.js";
-import { sampleFrames } from "./video.js";
+import { select, selectionOf } from "./selection.js";
+import { say } from "./words.js";
 
 /**
- * @typedef {object} Example
- * @property {string} file
- * @property {string} alt
- * @property {string[]} questions
+ * @typedef {import("./selection.js").Example} Example
+ * @typedef {import("./selection.js").Selection} Selection
  */
 
 export class PicturePanel {
-  #drop = byId("drop", HTMLElement);
   #image = byId("picture", HTMLImageElement);
   #invitation = byId("invitation", HTMLElement);
   #strip = byId("strip", HTMLElement);
@@ -27,18 +27,17 @@ export class PicturePanel {
   #frames = byId("frames", HTMLInputElement);
   #framesChoice = byId("frames-choice", HTMLElement);
   #handlers;
-  /** Of the pictures that are shown. @type {string[]} */
-  #addresses = [];
+  /** What is shown. @type {Selection | null} */
+  #shown = null;
+  /** What was shown before it, for the case that the engine cannot read it. @type {Selection | null} */
+  #before = null;
   #index = 0;
-  #alt = "";
   /** Most pictures of a question, once the engine told. */
   #most = Infinity;
-  /** The video that the pictures are frames of. @type {Blob | null} */
-  #video = null;
   /** Counts what was given, so that a slow video does not replace a later picture. */
   #given = 0;
 
-  /** @param {{ onPictures: (files: Uint8Array[], example: Example | null) => void, onShow: (index: number, aspect: number) => void }} handlers */
+  /** @param {{ onSelection: (selection: Selection | null) => void, onShow: (index: number, aspect: number) => void }} handlers */
   constructor(handlers) {
     this.#handlers = handlers;
     for (const [button, input] of [["choose", "file"], ["photograph", "camera"]]) {
@@ -50,15 +49,12 @@ export class PicturePanel {
         void this.#take(files, null);
       });
     }
-    this.#frames.addEventListener("change", () => this.#video && void this.#take([this.#video], null));
+    this.#frames.addEventListener("change", () => this.#shown?.video && void this.#take([this.#shown.video], null));
     this.#image.addEventListener("error", () => this.#showImage(false));
     this.#image.addEventListener("load", () => handlers.onShow(this.#index, this.#image.naturalWidth / this.#image.naturalHeight));
-    this.#listenForDrops();
-    document.addEventListener("paste", (event) => {
-      const files = [...(event.clipboardData?.files ?? [])];
-      if (!files.length) return; // text: let it go where the cursor is
-      event.preventDefault();
-      void this.#take(files, null);
+    listenForDrops(byId("drop", HTMLElement), {
+      onFiles: (files) => void this.#take(files, null),
+      onAddress: () => showError(this.#error, { code: "picture-undecodable", message: say("picture.address") }),
     });
   }
 
@@ -87,48 +83,53 @@ export class PicturePanel {
     this.#frames.disabled = false;
   }
 
-  /** The addresses of the pictures, for small copies of them. */
-  get addresses() {
-    return this.#image.hidden ? [] : [...this.#addresses];
-  }
-
   /** @param {string} text */
   note(text) {
     this.#note.textContent = text;
-    showError(this.#error, null);
   }
 
   /** @param {import("../engine/protocol.js").PictureInfo[]} infos */
   looked(infos) {
     const sizes = [...new Set(infos.map(({ width, height }) => `${width} × ${height}`))];
-    const count = infos.length > 1 ? [format.count(infos.length, this.#video ? "frame" : "picture")] : [];
+    const count = infos.length > 1 ? [say(this.#shown?.video ? "picture.frameCount" : "picture.count", { count: infos.length })] : [];
+    const done = [...new Set(this.#shown?.pictures.flatMap(({ notes }) => notes))];
+    if (!this.#error.dataset.code?.startsWith("picture-")) showError(this.#error, null);
     const milliseconds = infos.reduce((sum, info) => sum + info.preprocessMs + info.visionMs, 0);
-    this.note([...count, ...(sizes.length === 1 ? sizes : []), `looked at in ${format.duration(milliseconds)}`].join(" · "));
+    this.note([...count, ...(sizes.length === 1 ? sizes : []), ...done, say("picture.looked", { time: format.duration(milliseconds) })].join(" · "));
   }
 
-  /** @param {import("../engine/protocol.js").PlainError} error */
-  failed(error) {
+  /**
+   * The model could not look at the pictures. Those that the engine cannot read are drawn by the
+   * browser; if that was so already, what was shown before comes back.
+   *
+   * @param {import("../engine/protocol.js").PlainError} error
+   */
+  async failed(error) {
     this.#note.textContent = "";
-    showError(this.#error, error);
+    const refused = this.#shown;
+    if (!refused || !error.code.startsWith("picture-")) return showError(this.#error, error);
+    const redrawn = async () => selectionOf(await Promise.all(refused.pictures.map(redraw)), refused);
+    const drawn = refused.pictures.every(({ drawn }) => drawn) ? null : await redrawn().catch(() => null);
+    if (refused !== this.#shown) return;
+    if (drawn) return this.#replace(drawn);
+    const before = this.#before;
+    this.bring(before);
+    this.#before = null; // it is not tried over and over
+    const name = refused.pictures.length === 1 && refused.pictures[0]?.name;
+    const sentences = [...(name ? [`${say("file.named", { name })}:`] : []), error.message, ...(before ? [say("picture.kept")] : [])];
+    showError(this.#error, { code: error.code, message: sentences.join(" ") });
   }
 
-  #listenForDrops() {
-    // Anywhere on the page counts: a near miss must not navigate away from the chat.
-    let depth = 0;
-    const hasFile = (/** @type {DragEvent} */ event) => event.dataTransfer?.types.includes("Files") ?? false;
-    const mark = (/** @type {number} */ by) => {
-      depth = by === 0 ? 0 : Math.max(0, depth + by);
-      this.#drop.classList.toggle("over", depth > 0);
-    };
-    document.addEventListener("dragenter", (event) => hasFile(event) && mark(1));
-    document.addEventListener("dragleave", (event) => hasFile(event) && mark(-1));
-    document.addEventListener("dragover", (event) => hasFile(event) && event.preventDefault());
-    document.addEventListener("drop", (event) => {
-      if (!hasFile(event)) return;
-      event.preventDefault();
-      mark(0);
-      void this.#take([...(event.dataTransfer?.files ?? [])], null);
-    });
+  /**
+   * Shows pictures that were read before, or none.
+   *
+   * @param {Selection | null} selection
+   */
+  bring(selection) {
+    this.#given++;
+    this.#before = this.#shown;
+    showError(this.#error, null);
+    this.#replace(selection);
   }
 
   /**
@@ -142,7 +143,7 @@ export class PicturePanel {
       await this.#take([await response.blob()], example);
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
-      this.failed({ code: "network", message: `Could not fetch ${url}: ${reason}` });
+      showError(this.#error, { code: "network", message: say("picture.fetch", { url, reason }) });
     }
   }
 
@@ -153,40 +154,41 @@ export class PicturePanel {
   async #take(files, example) {
     if (!files.length) return;
     const given = ++this.#given;
-    const video = files.find(({ type }) => type.startsWith("video/")) ?? null;
-    let pictures = files;
-    if (video) {
-      this.note("Taking frames out of the video …");
-      const frames = this.#frames.valueAsNumber;
-      try {
-        pictures = await sampleFrames(video, Math.min(this.#most, Math.max(1, Math.round(frames) || 1)));
-      } catch (error) {
-        const reason = error instanceof Error ? error.message : String(error);
-        if (given === this.#given) this.failed({ code: "picture-undecodable", message: `The video could not be read: ${reason}. Choose another file, or take pictures out of it.` });
-        return;
-      }
-    } else if (files.length > this.#most) {
-      return this.failed({ code: "option-invalid", message: `These are ${files.length} pictures; at most ${this.#most} go together.` });
+    const note = this.#note.textContent ?? "";
+    showError(this.#error, null);
+    if (files.length > this.#most) {
+      return showError(this.#error, { code: "option-invalid", message: say("picture.many", { count: files.length, most: this.#most }) });
     }
-    const bytes = await Promise.all(pictures.map(async (file) => new Uint8Array(await file.arrayBuffer())));
+    const video = files.some(({ type }) => type.startsWith("video/"));
+    this.note(say(video ? "picture.takingFrames" : "picture.reading"));
+    const frames = Math.min(this.#most, Math.max(1, Math.round(this.#frames.valueAsNumber) || 1));
+    const { selection, refused } = await select(files, example, frames);
     if (given !== this.#given) return;
-    // Addresses of earlier pictures stay alive: the chat still shows them.
-    this.#addresses = pictures.map((file) => URL.createObjectURL(file));
-    this.#alt = example?.alt ?? "The picture you gave";
-    this.#video = video;
-    this.#framesChoice.hidden = video === null;
+    if (selection) this.bring(selection);
+    else this.note(note);
+    const [first] = refused;
+    if (!first) return;
+    const rest = selection ? [say("picture.leftOut")] : this.#shown ? [say("picture.kept")] : [];
+    showError(this.#error, { code: first.code, message: [...refused.map(({ message }) => message), ...rest].join(" ") });
+  }
+
+  /** @param {Selection | null} selection */
+  #replace(selection) {
+    this.#shown = selection;
+    this.#framesChoice.hidden = !selection?.video;
     this.#showStrip();
     this.#show(0);
-    this.#handlers.onPictures(bytes, example);
+    if (!selection) this.note("");
+    this.#handlers.onSelection(selection);
   }
 
   #showStrip() {
-    const items = this.#addresses.map((address, index) => {
+    const items = (this.#shown?.addresses ?? []).map((address, index) => {
       const button = make("button", "example");
       button.type = "button";
       const image = make("img", "");
       image.src = address;
-      image.alt = `${this.#video ? "Frame" : "Picture"} ${index + 1}`;
+      image.alt = say(this.#shown?.video ? "picture.frame" : "picture.one", { index: index + 1 });
       button.append(image);
       button.addEventListener("click", () => this.#show(index));
       const item = make("li", "");
@@ -200,13 +202,15 @@ export class PicturePanel {
   /** @param {number} index */
   #show(index) {
     this.#index = index;
-    this.#image.src = this.#addresses[index] ?? "";
-    const count = this.#addresses.length;
-    this.#image.alt = count > 1 ? `${this.#video ? "Frame" : "Picture"} ${index + 1} of ${count}` : this.#alt;
+    const { addresses = [], alt = "", video = null } = this.#shown ?? {};
+    const address = addresses[index];
+    if (address) this.#image.src = address;
+    else this.#image.removeAttribute("src");
+    this.#image.alt = addresses.length > 1 ? say(video ? "picture.frameOf" : "picture.oneOf", { index: index + 1, count: addresses.length }) : alt || say("picture.given");
     for (const [at, button] of this.#strip.querySelectorAll("button").entries()) {
       button.setAttribute("aria-pressed", String(at === index));
     }
-    this.#showImage(true);
+    this.#showImage(address !== undefined);
   }
 
   /** @param {boolean} visible */

@@ -1,5 +1,7 @@
 /** Still pictures out of a video file, by the browser's own decoder. */
 
+import { say } from "./words.js";
+
 /** A file that the browser cannot play may never say so. */
 const PATIENCE_MS = 20_000;
 
@@ -23,7 +25,7 @@ export async function sampleFrames(file, count) {
     canvas.width = video.videoWidth;
     canvas.height = video.videoHeight;
     const context = canvas.getContext("2d");
-    if (!context || canvas.width === 0) throw new Error("it has no pictures");
+    if (!context || canvas.width === 0) throw new Error(say("video.none"));
     const frames = [];
     for (let at = 0; at < count; at++) {
       await seek(video, (duration * (at + 0.5)) / count);
@@ -61,7 +63,7 @@ function seek(video, seconds) {
 /** @param {HTMLCanvasElement} canvas @returns {Promise<Blob>} */
 function png(canvas) {
   return new Promise((resolve, reject) => {
-    canvas.toBlob((blob) => (blob ? resolve(blob) : reject(new Error("a frame could not be copied"))), "image/png");
+    canvas.toBlob((blob) => (blob ? resolve(blob) : reject(new Error(say("video.copy")))), "image/png");
   });
 }
 
@@ -74,13 +76,13 @@ function happens(video, event) {
   return new Promise((resolve, reject) => {
     const ends = new AbortController();
     const { signal } = ends;
-    const timer = setTimeout(() => fail("it took too long to read"), PATIENCE_MS);
+    const timer = setTimeout(() => fail(say("video.slow")), PATIENCE_MS);
     signal.addEventListener("abort", () => clearTimeout(timer));
     const fail = (/** @type {string} */ reason) => {
       ends.abort();
       reject(new Error(reason));
     };
-    video.addEventListener("error", () => fail(video.error?.message || "this browser cannot play it"), { signal });
+    video.addEventListener("error", () => fail(video.error?.message || say("video.unplayable")), { signal });
     video.addEventListener(
       event,
       () => {
