@@ -8,13 +8,15 @@ import { Model } from "./engine/engine.js";
 import { plainError } from "./engine/errors.js";
 import { prompts } from "./engine/prompts.js";
 import { serviceWorkerAddress } from "./engine/script_urls.js";
+import { cachedModels } from "./engine/store.js";
 import { Chat } from "./page/chat.js";
 import { Composer } from "./page/composer.js";
-import { byId } from "./page/dom.js";
+import { byId, drawer } from "./page/dom.js";
 import { Looked } from "./page/looked.js";
 import { ModelPanel } from "./page/model_panel.js";
 import { PicturePanel } from "./page/picture_panel.js";
 import { Settings } from "./page/settings.js";
+import { advice } from "./page/webgpu.js";
 import { LANGUAGES, language, say, speak } from "./page/words.js";
 
 /** A lost engine is rebuilt by itself, but not over and over. */
@@ -95,6 +97,7 @@ async function load(url) {
     if (loading !== control) return; // another model was chosen meanwhile
     void opened.lost.then((error) => model === opened && rebuild(error));
     modelPanel.ready(info);
+    void noteOffline(url);
   } catch (error) {
     if (loading === control) loadFailed(plainError(error));
   } finally {
@@ -107,7 +110,10 @@ function loadFailed(error) {
   loading = null;
   model = null;
   if (!answering) composer.allow("waiting");
-  if (selection) picturePanel.note(say("picture.waits"));
+  if (selection) picturePanel.note(say("picture.noModel"));
+  if (error.code === "webgpu-missing" || error.code === "adapter-missing") {
+    error = { code: error.code, message: say(advice(navigator.userAgent, isSecureContext)) };
+  }
   // Also after a lost GPU: it may have been this model that was too much for it.
   modelPanel.failed(error, true);
 }
@@ -133,7 +139,7 @@ function look() {
   lookingControl?.abort();
   looking = Promise.resolve(null);
   if (!selection) return;
-  picturePanel.note(say("picture.waits"));
+  picturePanel.note(say(model ? "picture.waits" : "picture.noModel"));
   if (!model) return;
   const control = (lookingControl = new AbortController());
   const { bytes } = selection;
@@ -158,6 +164,7 @@ function look() {
 async function ask(request) {
   const asked = model;
   if (!asked || answering) return;
+  if (!selection) return composer.refuse(request, { code: "picture-missing", message: say("ask.noPicture") });
   const control = (answering = new AbortController());
   const { signal } = control;
   const turn = chat.turn(request, selection?.addresses ?? []);
@@ -191,6 +198,17 @@ async function ask(request) {
 }
 
 /**
+ * Says that the next visit needs no network, once both the page and the model are kept.
+ *
+ * @param {string} url of the model
+ */
+async function noteOffline(url) {
+  await navigator.serviceWorker?.ready;
+  const kept = (await cachedModels()).some((model) => model.url === url && model.complete);
+  byId("offline-note", HTMLElement).textContent = kept && navigator.serviceWorker ? say("page.offline") : "";
+}
+
+/**
  * @param {AbortSignal} signal
  * @returns {Promise<null>} settles when the signal aborts
  */
@@ -203,15 +221,23 @@ async function showExamples() {
   const response = await fetch(new URL("./examples/examples.json", import.meta.url));
   if (!response.ok) return;
   const { examples, questions } = await response.json();
-  picturePanel.showExamples(examples);
+  picturePanel.offerExamples(examples);
   generalQuestions = questions;
+  // A visit begins with something to ask about, unless there is a model to agree to first.
+  if (asked.agreed && !selection && examples.length) await picturePanel.takeExample(examples[0]);
 }
 
 const languages = byId("language", HTMLSelectElement);
 for (const [code, name] of Object.entries(LANGUAGES)) languages.add(new Option(name, code, false, code === language));
 languages.addEventListener("change", () => speak(languages.value));
 
-void showExamples();
+drawer(byId("about", HTMLDialogElement), byId("about-open", HTMLButtonElement), byId("about-close", HTMLButtonElement));
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape" || event.isComposing || event.defaultPrevented || document.querySelector("dialog[open]")) return;
+  if (!looked.close() && !modelPanel.closePicker()) answering?.abort();
+});
+
+void showExamples().catch(() => {}); // without a network, and not kept yet: there are none
 composer.allow("waiting");
 if (asked.agreed) void load(asked.url);
 else modelPanel.propose(asked.url, asked.problem);

@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { POCKET, WWW, assertQuiet, givePicture, launch, modelReady, openPage, servePage, shownError } from "./harness.mjs";
+import { NO_EXAMPLE, POCKET, WWW, assertQuiet, givePicture, launch, modelReady, openPage, servePage, shownError } from "./harness.mjs";
 import { ShardSet } from "./shard_set.mjs";
 
 /** @type {import("playwright-core").Browser} */
@@ -195,7 +195,7 @@ test("a shard that is too short", async () => {
 });
 
 test("questions that are none", async (t) => {
-  const server = await servePage();
+  const server = await servePage({ hook: NO_EXAMPLE });
   const { context, page, problems } = await openPage(browser);
   t.after(async () => {
     await context.close();
@@ -207,9 +207,11 @@ test("questions that are none", async (t) => {
   await t.test("a question before a picture", async () => {
     await page.locator("#question").fill("What is there?");
     await page.locator("#send").click();
-    const error = await shownError(page, ".turn .error");
+    const error = await shownError(page, "#ask-error");
     assert.equal(error.code, "picture-missing");
-    assert.equal(error.sentence, "There is no picture yet. Choose a picture first.");
+    assert.equal(error.sentence, "There is no picture yet. Choose one, or take an example.");
+    assert.equal(await page.locator("#question").inputValue(), "What is there?");
+    assert.equal(await page.locator("#turns > li").count(), 0);
   });
 
   const example = readFileSync(join(WWW, "examples", JSON.parse(readFileSync(join(WWW, "examples/examples.json"), "utf8")).examples[0].file));

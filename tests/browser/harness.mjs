@@ -138,6 +138,9 @@ export async function visit(t, browser, { query = "", ...options } = {}) {
   return { server, page, problems };
 }
 
+/** A hook with which the page opens without a picture: there are no examples. @type {NonNullable<import("../../tools/serve.mjs").Options["hook"]>} */
+export const NO_EXAMPLE = ({ path }) => (path === "/examples/examples.json" ? { body: '{"examples":[],"questions":[]}' } : undefined);
+
 /** A query with which the page proposes a model and loads none. */
 export const NO_MODEL = "?model=http://127.0.0.1:1/";
 
@@ -212,7 +215,9 @@ export async function modelReady(page) {
  * @param {Buffer} buffer
  */
 export async function givePicture(page, name, buffer) {
+  const before = await page.locator("#picture").getAttribute("src");
   await page.locator("#file").setInputFiles({ name, mimeType: "application/octet-stream", buffer });
+  await page.waitForFunction((before) => document.getElementById("picture")?.getAttribute("src") !== before, before);
   await page.locator("#picture-note", { hasText: "looked at" }).waitFor();
 }
 

@@ -7,7 +7,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { NO_MODEL, WWW, ask, assertQuiet, givePicture, launch, modelReady, visit } from "./harness.mjs";
+import { NO_EXAMPLE, NO_MODEL, WWW, ask, assertQuiet, givePicture, launch, modelReady, visit } from "./harness.mjs";
 
 const CASES = fileURLToPath(new URL("./pocket_cases.json", import.meta.url));
 /** @type {{ cases: { picture: string, question: string, answer: string, ids: number[] }[] }} */
@@ -20,7 +20,7 @@ before(async () => void (browser = await launch()));
 after(() => browser.close());
 
 test("20 questions about 5 pictures are answered as transformers does", { skip }, async (t) => {
-  const { server, page, problems } = await visit(t, browser);
+  const { server, page, problems } = await visit(t, browser, { hook: NO_EXAMPLE });
   await modelReady(page);
   let shown = "";
   let requests = server.requests.length;
@@ -97,7 +97,7 @@ test("the keyboard is enough, and Stop ends an answer", async (t) => {
 });
 
 test("a dropped and a pasted picture are taken", async (t) => {
-  const { page, problems } = await visit(t, browser);
+  const { page, problems } = await visit(t, browser, { hook: NO_EXAMPLE });
   await modelReady(page);
   for (const [at, type] of ["drop", "paste"].entries()) {
     await page.evaluate(async ({ at, type }) => {

@@ -50,7 +50,7 @@ for (const colorScheme of /** @type {const} */ (["light", "dark"])) {
     await page.locator("#send").click();
     await answered(3);
     await page.locator(".facts").nth(2).click();
-    await page.getByText("Rank answers").click();
+    await page.locator("#mode").selectOption("rank");
     await page.locator("#question").fill("What color is the triangle?");
     await page.locator("#answers").fill("yellow\nred\nblue\na color that is not in the picture");
     await page.locator("#send").click();
@@ -61,7 +61,7 @@ for (const colorScheme of /** @type {const} */ (["light", "dark"])) {
     await page.locator("#file").setInputFiles(files);
     await page.locator("#picture-note", { hasText: "pictures ·" }).waitFor();
     await page.locator("#strip button").nth(1).click();
-    await page.getByText("Free text").click();
+    await page.locator("#mode").selectOption("free");
     await page.locator("#question").fill("What is in the pictures?");
     await page.locator("#send").click();
     await answered(5);

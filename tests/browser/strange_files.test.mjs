@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { crc32, deflateSync } from "node:zlib";
 import { isCut, kindOf } from "../../www/page/any_picture.js";
-import { WWW, ask, assertQuiet, givePicture, launch, modelReady, visit } from "./harness.mjs";
+import { NO_EXAMPLE, WWW, ask, assertQuiet, givePicture, launch, modelReady, visit } from "./harness.mjs";
 
 /** @type {import("playwright-core").Browser} */
 let browser;
@@ -66,7 +66,7 @@ test("files are known by their first bytes, and a missing end is noticed", () =>
 });
 
 test("fifteen strange files: a sentence for each, and a good picture is never lost", async (t) => {
-  const { server, page, problems } = await visit(t, browser);
+  const { server, page, problems } = await visit(t, browser, { hook: NO_EXAMPLE });
   await modelReady(page);
   page.setDefaultTimeout(30_000);
   const note = page.locator("#picture-note");

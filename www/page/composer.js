@@ -1,7 +1,8 @@
 /**
  * The form: a question in one of a few modes, one-click presets, and answers to rank.
  *
- * In: `onAsk(request)` with what to ask and how the chat shows it, `onStop()`.
+ * In: `onAsk(request)` with what to ask and how the chat shows it, `onStop()`. What is asked while
+ * an answer is being made waits here until that is done.
  */
 import { prompts } from "../engine/prompts.js";
 import { byId, make, showError } from "./dom.js";
@@ -16,35 +17,14 @@ import { say } from "./words.js";
  * @property {string[]} [candidates] answers to rank instead of making one
  */
 
-/**
- * @typedef {object} Mode
- * @property {string} label
- * @property {string} placeholder
- * @property {(text: string, answers: string[]) => Omit<Request, "shown" | "label">} request
- */
+/** @typedef {"free" | "short" | "reverse" | "rank"} Mode */
 
-/** @type {Record<string, Mode>} */
+/** @type {Record<Mode, (text: string, answers: string[]) => Omit<Request, "shown" | "label">>} */
 const MODES = {
-  free: {
-    label: say("ask.free"),
-    placeholder: say("ask.free.hint"),
-    request: (text) => ({ prompt: text, talks: true }),
-  },
-  short: {
-    label: say("ask.short"),
-    placeholder: say("ask.short.hint"),
-    request: (text) => ({ prompt: prompts.shortAnswer(text), talks: true }),
-  },
-  question: {
-    label: say("ask.reverse"),
-    placeholder: say("ask.reverse.hint"),
-    request: (text) => ({ prompt: prompts.question(text), talks: false }),
-  },
-  rank: {
-    label: say("ask.rank"),
-    placeholder: say("ask.rank.hint"),
-    request: (text, candidates) => ({ prompt: text, talks: false, candidates }),
-  },
+  free: (text) => ({ prompt: text, talks: true }),
+  short: (text) => ({ prompt: prompts.shortAnswer(text), talks: true }),
+  reverse: (text) => ({ prompt: prompts.question(text), talks: false }),
+  rank: (text, candidates) => ({ prompt: text, talks: false, candidates }),
 };
 
 export class Composer {
@@ -55,30 +35,37 @@ export class Composer {
   #stop = byId("stop", HTMLButtonElement);
   #suggestions = byId("suggestions", HTMLElement);
   #refusal = byId("ask-error", HTMLElement);
+  #note = byId("ask-note", HTMLElement);
   #remember = byId("remember", HTMLInputElement);
-  #mode = "free";
+  #select = byId("mode", HTMLSelectElement);
+  #presets = ["caption", "description"].map((id) => byId(id, HTMLButtonElement));
+  /** @type {"waiting" | "ready" | "answering"} */
+  #state = "waiting";
+  /** Asked while another answer was made. @type {Request | null} */
+  #next = null;
+  /** What was typed, the latest last, and where arrow-up has got to. @type {string[]} */
+  #typed = [];
+  #recalled = 0;
   #onAsk;
 
   /** @param {{ onAsk: (request: Request) => void, onStop: () => void }} handlers */
   constructor(handlers) {
     this.#onAsk = handlers.onAsk;
-    for (const [name, { label }] of Object.entries(MODES)) this.#addMode(name, label);
-    this.#preset("caption", prompts.caption());
-    this.#preset("description", prompts.description());
+    this.#select.addEventListener("change", () => this.#turnTo());
+    const [caption, description] = this.#presets;
+    caption?.addEventListener("click", () => this.#preset(caption, prompts.caption()));
+    description?.addEventListener("click", () => this.#preset(description, prompts.description()));
     this.#form.addEventListener("submit", (event) => {
       event.preventDefault();
-      if (!this.#send.disabled) this.#submit();
+      if (this.#state !== "waiting") this.#submit();
     });
-    for (const field of [this.#question, this.#answers]) {
-      field.addEventListener("input", () => showError(this.#refusal, null));
-    }
-    this.#question.addEventListener("keydown", (event) => {
-      if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
-      event.preventDefault();
-      if (this.#mode === "rank" && !this.#answers.value) this.#answers.focus();
-      else this.#form.requestSubmit();
+    for (const field of [this.#question, this.#answers]) field.addEventListener("input", () => this.#refuse(null));
+    this.#question.addEventListener("keydown", (event) => this.#press(event));
+    this.#stop.addEventListener("click", () => {
+      this.#takeBack();
+      handlers.onStop();
     });
-    this.#stop.addEventListener("click", handlers.onStop);
+    this.#turnTo(); // a browser may have kept the choice over a reload
   }
 
   /** Whether earlier questions and answers go before the next one. */
@@ -89,7 +76,7 @@ export class Composer {
   /** The question was taken: makes room for the next. The answers to rank stay. */
   clear() {
     this.#question.value = "";
-    showError(this.#refusal, null);
+    this.#refuse(null);
   }
 
   /**
@@ -100,8 +87,7 @@ export class Composer {
    */
   refuse(request, error) {
     if (typeof request.prompt === "string" || request.label) this.#question.value = request.shown;
-    showError(this.#refusal, error);
-    this.#question.focus();
+    this.#refuse(error, this.#question);
   }
 
   /** @param {string[]} questions */
@@ -109,11 +95,7 @@ export class Composer {
     const buttons = questions.map((question) => {
       const button = make("button", "suggestion", question);
       button.type = "button";
-      button.addEventListener("click", () => {
-        this.#question.value = question;
-        if (this.#send.disabled || this.#mode === "rank") this.#question.focus();
-        else this.#ask({ prompt: question, shown: question, label: "", talks: true });
-      });
+      button.addEventListener("click", () => this.#suggested(question));
       return button;
     });
     this.#suggestions.replaceChildren(...buttons);
@@ -125,69 +107,114 @@ export class Composer {
    * @param {"waiting" | "ready" | "answering"} state waiting for a model, ready, or answering
    */
   allow(state) {
-    const stopHadFocus = document.activeElement === this.#stop;
-    const sendHadFocus = document.activeElement === this.#send;
+    const focused = document.activeElement;
+    this.#state = state;
     this.#send.hidden = state === "answering";
     this.#stop.hidden = state !== "answering";
-    this.#send.disabled = state !== "ready";
-    for (const id of ["caption", "description"]) byId(id, HTMLButtonElement).disabled = state !== "ready";
-    if (sendHadFocus && state === "answering") this.#stop.focus();
-    if (stopHadFocus && state === "ready") this.#question.focus();
+    for (const button of [this.#send, ...this.#presets]) button.disabled = state === "waiting";
+    if (focused === this.#send && state === "answering") this.#stop.focus();
+    else if (focused === this.#stop && state !== "answering") this.#question.focus();
+    else if (focused instanceof HTMLButtonElement && focused.disabled) this.#question.focus();
+    const next = this.#next;
+    if (state !== "ready" || !next) return;
+    this.#wait(null);
+    this.#onAsk(next);
+  }
+
+  /** @returns {Mode} */
+  get #mode() {
+    return /** @type {Mode} */ (this.#select.value);
+  }
+
+  #turnTo() {
+    const ranks = this.#mode === "rank";
+    const hint = say(`ask.${this.#mode}.hint`);
+    this.#question.placeholder = hint;
+    byId("question-label", HTMLLabelElement).textContent = hint;
+    this.#answers.hidden = !ranks;
+    this.#send.textContent = say(ranks ? "ask.sendRank" : "ask.send");
+    this.#form.classList.toggle("ranking-form", ranks);
+    this.#refuse(null);
+  }
+
+  /** @param {KeyboardEvent} event in the question's field */
+  #press(event) {
+    if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+      event.preventDefault();
+      if (this.#mode === "rank" && !this.#answers.value) this.#answers.focus();
+      else this.#form.requestSubmit();
+    }
+    // Earlier questions, where the field holds none of its own.
+    const by = event.key === "ArrowUp" ? -1 : event.key === "ArrowDown" ? 1 : 0;
+    if (!by || (this.#question.value && this.#question.value !== this.#typed[this.#recalled])) return;
+    const at = (this.#question.value ? this.#recalled : this.#typed.length) + by;
+    if (at < 0 || at > this.#typed.length) return;
+    event.preventDefault();
+    this.#recalled = at;
+    this.#question.value = this.#typed[at] ?? "";
+  }
+
+  /** @param {string} question that was offered */
+  #suggested(question) {
+    if (this.#mode !== "rank" && this.#state !== "waiting") {
+      return this.#ask({ prompt: question, shown: question, label: "", talks: true });
+    }
+    this.#question.value = question;
+    this.#refuse(null);
+    (this.#mode === "rank" ? this.#answers : this.#question).focus();
   }
 
   /**
-   * @param {string} name
-   * @param {string} label
-   */
-  #addMode(name, label) {
-    const choice = make("label", "mode");
-    const radio = make("input", "hidden");
-    radio.type = "radio";
-    radio.name = "mode";
-    radio.value = name;
-    radio.checked = name === this.#mode;
-    radio.addEventListener("change", () => this.#turnTo(name));
-    choice.append(radio, make("span", "suggestion", label));
-    byId("modes", HTMLFieldSetElement).append(choice);
-  }
-
-  /** @param {string} name */
-  #turnTo(name) {
-    this.#mode = name;
-    const { placeholder } = this.#current();
-    this.#question.placeholder = placeholder;
-    byId("question-label", HTMLLabelElement).textContent = placeholder;
-    this.#answers.hidden = name !== "rank";
-    this.#send.textContent = say(name === "rank" ? "ask.sendRank" : "ask.send");
-    this.#form.classList.toggle("ranking-form", name === "rank");
-    showError(this.#refusal, null);
-  }
-
-  /**
-   * @param {"caption" | "description"} id of its button
+   * @param {HTMLButtonElement} button
    * @param {import("../engine/protocol.js").Prompt} prompt
    */
-  #preset(id, prompt) {
-    const button = byId(id, HTMLButtonElement);
-    const shown = button.textContent ?? "";
-    button.addEventListener("click", () => this.#ask({ prompt, shown, label: "", talks: false }));
+  #preset(button, prompt) {
+    this.#ask({ prompt, shown: button.textContent ?? "", label: "", talks: false });
   }
 
   #submit() {
+    const mode = this.#mode;
     const shown = this.#question.value;
-    const lines = this.#answers.value.split("\n").map((line) => line.trim());
-    const mode = this.#current();
-    this.#ask({ shown, label: this.#mode === "free" ? "" : mode.label, ...mode.request(shown, lines.filter(Boolean)) });
+    const answers = this.#answers.value.split("\n").map((line) => line.trim()).filter(Boolean);
+    if (!shown.trim()) return this.#refuse({ code: "question-empty", message: say("ask.empty") }, this.#question);
+    if (mode === "rank" && !answers.length) return this.#refuse({ code: "option-invalid", message: say("ask.noAnswers") }, this.#answers);
+    this.#typed = [...this.#typed.filter((text) => text !== shown), shown];
+    const label = mode === "free" ? "" : say(`ask.${mode}`);
+    this.#ask({ shown, label, ...MODES[mode](shown, answers) });
   }
 
   /** @param {Request} request */
   #ask(request) {
-    const stopWasHidden = this.#stop.hidden;
+    if (this.#state === "answering") {
+      this.clear();
+      return this.#wait(request);
+    }
     this.#onAsk(request);
-    if (stopWasHidden && document.activeElement === document.body) this.#stop.focus();
   }
 
-  #current() {
-    return /** @type {Mode} */ (MODES[this.#mode]);
+  /** @param {Request | null} request to be asked after the answer that is being made */
+  #wait(request) {
+    this.#next = request;
+    this.#note.hidden = !request;
+    this.#note.textContent = request ? say("ask.next", { question: request.shown }) : "";
+  }
+
+  /** Stopping also stops what waits; what was typed comes back. */
+  #takeBack() {
+    const next = this.#next;
+    if (next && !this.#question.value && (typeof next.prompt === "string" || next.label)) this.#question.value = next.shown;
+    this.#wait(null);
+  }
+
+  /**
+   * Says at the form what is wrong with it; `null` takes that back.
+   *
+   * @param {import("../engine/protocol.js").PlainError | null} error
+   * @param {HTMLTextAreaElement} [field] that it is about
+   */
+  #refuse(error, field) {
+    showError(this.#refusal, error);
+    for (const one of [this.#question, this.#answers]) one.setAttribute("aria-invalid", String(one === field && error !== null));
+    field?.focus();
   }
 }

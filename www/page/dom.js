@@ -1,5 +1,5 @@
 /**
- * Two helpers around the DOM: a typed look-up and an element maker. Text always goes in through
+ * Helpers around the DOM: look-up, elements, errors, focus, drawers. Text always goes in through
  * `textContent`, so nothing that a model or a file says can become markup.
  */
 
@@ -42,4 +42,30 @@ export function showError(place, error) {
   place.textContent = error?.message ?? "";
   place.title = place.dataset.code = error?.code ?? "";
   if (error) place.scrollIntoView({ block: "nearest" });
+}
+
+/**
+ * Before `from` goes away: the focus, if it is there, must not fall to the page.
+ *
+ * @param {HTMLElement} from
+ * @param {HTMLElement} to
+ */
+export function handFocus(from, to) {
+  if (from.contains(document.activeElement)) to.focus();
+}
+
+/**
+ * A dialog at the side, with what opens and what closes it; so does Escape, and a click beside it.
+ *
+ * @param {HTMLDialogElement} dialog
+ * @param {HTMLButtonElement} open
+ * @param {HTMLButtonElement} close
+ */
+export function drawer(dialog, open, close) {
+  open.addEventListener("click", () => dialog.showModal());
+  close.addEventListener("click", () => dialog.close());
+  // A click beside it is one on the dialog's backdrop, which has no child there.
+  dialog.addEventListener("click", (event) => {
+    if (event.target === dialog) dialog.close();
+  });
 }

@@ -61,3 +61,11 @@ export function percent(share) {
   if (percents < 0.05) return "under\u00a00.1\u00a0%";
   return `${percents >= 10 ? percents.toFixed(0) : percents.toFixed(1)}\u00a0%`;
 }
+
+/**
+ * @param {number} score
+ * @returns {string} with three digits, and no minus where they are all zero
+ */
+export function score(score) {
+  return score.toFixed(3).replace(/^-(0\.0*)$/, "$1");
+}

@@ -19,7 +19,7 @@ export class Looked {
   #error = byId("map-error", HTMLElement);
   #panel = new MapPanel({
     onCompare: (question) => this.#shown && void this.#show(this.#shown, question),
-    onClose: () => this.hide(),
+    onClose: () => this.close(),
   });
 
   /** @param {() => import("../engine/engine.js").Model | null} model */
@@ -52,6 +52,14 @@ export class Looked {
     this.#panel.turnTo(index, aspect);
   }
 
+  /** Takes the shown map away and leads back to its turn; false where none is shown. */
+  close() {
+    const turn = this.#shown?.turn;
+    this.hide();
+    turn?.focusMap();
+    return turn !== undefined;
+  }
+
   /** Takes the shown map away. */
   hide() {
     this.#control?.abort();
@@ -79,7 +87,7 @@ export class Looked {
       const maps = await model.attention(asked.prompt, { ...(against && { against: other }), signal: control.signal });
       if (control.signal.aborted) return;
       this.#panel.suggest(this.#asked.filter((one) => one !== asked).map(({ question }) => question));
-      this.#panel.show(maps, asked.question, against);
+      this.#panel.show(maps, asked.question, against, asked.turn.text);
     } catch (thrown) {
       if (control.signal.aborted) return;
       this.hide();

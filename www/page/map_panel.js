@@ -22,6 +22,7 @@ export class MapPanel {
   #canvas = byId("map", HTMLCanvasElement);
   #panel = byId("map-panel", HTMLElement);
   #title = byId("map-title", HTMLElement);
+  #answer = byId("map-answer", HTMLElement);
   #note = byId("map-note", HTMLElement);
   #scale = byId("map-scale", HTMLElement);
   #query = byId("map-query", HTMLInputElement);
@@ -46,10 +47,12 @@ export class MapPanel {
    * @param {AttentionMaps} maps
    * @param {string} question
    * @param {string} against the question that it is compared with, or empty
+   * @param {string} answer to the question
    */
-  show(maps, question, against) {
+  show(maps, question, against, answer) {
     this.#maps = maps;
     this.#title.textContent = against ? say("map.titleAgainst", { question, against }) : say("map.title", { question });
+    this.#answer.textContent = answer;
     this.#against.value = against;
     this.#query.max = String(maps.pictures[0]?.queries.length ?? 0);
     this.#query.value = "0";

@@ -5,8 +5,9 @@
  * Out: methods that show each state.
  */
 import { keepStorage } from "../engine/store.js";
-import { byId, showError } from "./dom.js";
+import { byId, handFocus, showError } from "./dom.js";
 import * as format from "./format.js";
+import { shareOf } from "./loading.js";
 import { StoredModels } from "./stored_models.js";
 
 /** From here on the browser is asked not to clear its storage by itself; some ask the visitor. */
@@ -22,6 +23,7 @@ export class ModelPanel {
   #loading = byId("loading", HTMLElement);
   #bar = byId("loading-bar", HTMLProgressElement);
   #text = byId("loading-text", HTMLElement);
+  #cancel = byId("loading-cancel", HTMLButtonElement);
   #warning = byId("model-warning", HTMLElement);
   #error = byId("model-error", HTMLElement);
   #again = byId("model-again", HTMLButtonElement);
@@ -36,12 +38,11 @@ export class ModelPanel {
 
   /** @param {{ onLoad: (url: string) => void, onCancel: () => void, onAgain: () => void }} handlers */
   constructor(handlers) {
-    byId("loading-cancel", HTMLButtonElement).addEventListener("click", handlers.onCancel);
+    this.#cancel.addEventListener("click", handlers.onCancel);
     this.#again.addEventListener("click", handlers.onAgain);
     this.#change.addEventListener("click", () => this.#openPicker(this.#picker.hidden));
     byId("model-pick-cancel", HTMLButtonElement).addEventListener("click", () => {
       this.#openPicker(false);
-      this.#change.focus();
     });
     this.#url.addEventListener("focus", () => (byId("model-other", HTMLInputElement).checked = true));
     this.#picker.addEventListener("submit", (event) => {
@@ -50,7 +51,6 @@ export class ModelPanel {
       const url = other ? this.#url.value.trim() : "./pocket/";
       if (!url) return this.#url.focus();
       this.#openPicker(false);
-      this.#change.focus();
       handlers.onLoad(url);
     });
     this.#stored = new StoredModels((url) => {
@@ -68,7 +68,11 @@ export class ModelPanel {
   propose(url, problem) {
     this.#url.value = url;
     byId("model-other", HTMLInputElement).checked = true;
-    if (!this.#loadedName) this.#name.textContent = "No model yet";
+    if (!this.#loadedName) {
+      this.#name.textContent = "No model yet";
+      this.#state.textContent = "";
+      this.#loading.hidden = true;
+    }
     this.#openPicker(true);
     showError(this.#error, problem === null ? null : { code: "option-invalid", message: problem });
   }
@@ -81,6 +85,7 @@ export class ModelPanel {
     this.#state.textContent = "loading";
     this.#state.dataset.state = "loading";
     this.#loading.hidden = false;
+    handFocus(this.#again, this.#cancel);
     this.#bar.removeAttribute("value");
     this.#text.textContent = "Reading the model's description …";
     this.#again.hidden = true;
@@ -93,8 +98,9 @@ export class ModelPanel {
     const { phase, loaded, total } = progress;
     if (progress.warning) this.#warn(progress.warning);
     if (phase === "manifest" || total === 0) return;
-    this.#bar.max = total;
-    this.#bar.value = loaded;
+    const share = shareOf(progress);
+    if (share === null) this.#bar.removeAttribute("value");
+    else this.#bar.value = share;
     this.#text.textContent = describe(progress);
     if (phase === "download" && total > LARGE_BYTES && !this.#askedToKeep) {
       this.#askedToKeep = true;
@@ -121,11 +127,12 @@ export class ModelPanel {
    * @param {boolean} again whether loading it again may help
    */
   failed(error, again) {
-    this.#loading.hidden = true;
     this.#state.textContent = error.code === "cancelled" ? "not loaded" : "could not be loaded";
     this.#state.dataset.state = "failed";
     showError(this.#error, error.code === "cancelled" ? null : error);
     this.#again.hidden = !again;
+    handFocus(this.#cancel, again ? this.#again : this.#change);
+    this.#loading.hidden = true;
   }
 
   /**
@@ -137,12 +144,20 @@ export class ModelPanel {
     showError(this.#error, error);
   }
 
+  /** @returns {boolean} whether it was open */
+  closePicker() {
+    const open = !this.#picker.hidden;
+    this.#openPicker(false);
+    return open;
+  }
+
   /** @param {boolean} open */
   #openPicker(open) {
+    if (!open) handFocus(this.#picker, this.#change);
     this.#picker.hidden = !open;
     this.#change.setAttribute("aria-expanded", String(open));
     if (!open) return;
-    this.#picker.querySelector("input")?.focus();
+    /** @type {HTMLElement | null} */ (this.#picker.querySelector("input:checked"))?.focus();
     void this.#stored.show();
   }
 
@@ -159,13 +174,12 @@ export class ModelPanel {
  * @param {Progress} progress
  * @returns {string}
  */
-function describe({ phase, loaded, uploaded, total, fromCache, bytesPerSecond, secondsLeft }) {
-  if (phase === "pipelines" || phase === "ready") return `${format.bytes(total)} · preparing the model on the GPU`;
-  if (phase === "upload") return `${format.bytes(uploaded)} of ${format.bytes(total)} on the GPU`;
+function describe({ phase, loaded, total, fromCache, bytesPerSecond, secondsLeft }) {
+  if (loaded >= total) return `${format.bytes(total)} · preparing the model on the GPU`;
   const parts = [`${format.bytes(loaded)} of ${format.bytes(total)}`];
   if (phase === "cache") parts[0] += " from this browser’s storage";
   if (bytesPerSecond > 0) parts.push(`${format.bytes(bytesPerSecond)}/s`);
-  if (secondsLeft !== null && loaded < total) parts.push(`${format.countdown(secondsLeft)} left`);
+  if (secondsLeft !== null) parts.push(`${format.countdown(secondsLeft)} left`);
   if (phase === "download" && fromCache > 0) parts.push(`${format.bytes(fromCache)} were stored already`);
   return parts.join(" · ");
 }

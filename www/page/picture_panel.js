@@ -58,21 +58,15 @@ export class PicturePanel {
     });
   }
 
-  /** @param {Example[]} examples */
-  showExamples(examples) {
-    const list = byId("examples", HTMLElement);
-    for (const example of examples) {
-      const button = make("button", "example");
-      button.type = "button";
-      const image = make("img", "");
-      image.src = new URL(`../examples/${example.file}`, import.meta.url).href;
-      image.alt = example.alt;
-      image.width = image.height = 64;
-      button.append(image);
-      button.addEventListener("click", () => void this.#takeExample(image.src, example));
-      const item = make("li", "");
-      item.append(button);
-      list.append(item);
+  /**
+   * Brings the buttons of index.html to life.
+   *
+   * @param {Example[]} examples in the order of the buttons
+   */
+  offerExamples(examples) {
+    for (const [at, button] of byId("examples", HTMLElement).querySelectorAll("button").entries()) {
+      const example = examples[at];
+      if (example) button.addEventListener("click", () => void this.takeExample(example));
     }
   }
 
@@ -132,11 +126,9 @@ export class PicturePanel {
     this.#replace(selection);
   }
 
-  /**
-   * @param {string} url
-   * @param {Example} example
-   */
-  async #takeExample(url, example) {
+  /** @param {Example} example */
+  async takeExample(example) {
+    const url = new URL(`../examples/${example.file}`, import.meta.url).href;
     try {
       const response = await fetch(url);
       if (!response.ok) throw new Error(`HTTP ${response.status}`);

@@ -5,9 +5,9 @@
  * A knob that was not touched is not sent, so that the checkpoint's own setting holds. Changes are
  * kept in this browser where it allows that.
  */
-import { byId, make } from "./dom.js";
+import { byId, drawer, make } from "./dom.js";
 import { read, write } from "./storage.js";
-import { say } from "./words.js";
+import { ofEngine, say } from "./words.js";
 
 /** @typedef {import("../engine/protocol.js").AskOptions} AskOptions */
 /** @typedef {import("../engine/protocol.js").Knob} Knob */
@@ -42,15 +42,10 @@ export class Settings {
   #rows = new Map();
 
   constructor() {
-    this.#open.addEventListener("click", () => this.#dialog.showModal());
-    byId("advanced-close", HTMLButtonElement).addEventListener("click", () => this.#dialog.close());
+    drawer(this.#dialog, this.#open, byId("advanced-close", HTMLButtonElement));
     byId("advanced-reset", HTMLButtonElement).addEventListener("click", () => {
       this.#changed.clear();
       this.#keep();
-    });
-    // A click beside the drawer is one on the dialog's backdrop, which has no child there.
-    this.#dialog.addEventListener("click", (event) => {
-      if (event.target === this.#dialog) this.#dialog.close();
     });
   }
 
@@ -62,10 +57,11 @@ export class Settings {
       const value = accepted(knob, this.#kept[knob.name]);
       if (value !== undefined) this.#changed.set(knob.name, /** @type {any} */ (value));
     }
+    this.#agree("");
     const groups = Map.groupBy(knobs, ({ group }) => group);
     const fieldsets = Array.from(groups, ([title, knobs]) => {
       const group = make("fieldset", "knobs");
-      group.append(make("legend", "", title), ...knobs.map((knob) => this.#row(knob)));
+      group.append(make("legend", "", ofEngine(title, title)), ...knobs.map((knob) => this.#row(knob)));
       return group;
     });
     byId("knobs", HTMLElement).replaceChildren(...fieldsets);
@@ -90,7 +86,7 @@ export class Settings {
     const label = make("label", "", "");
     label.htmlFor = id;
     label.append(make("code", "", knob.name));
-    const hint = make("span", "hint", knob.hint);
+    const hint = make("span", "hint", ofEngine(knob.name, knob.hint));
     hint.id = `${id}-hint`;
     const field = knob.kind === "texts" ? make("textarea", "") : make("input", "");
     field.id = id;
@@ -125,7 +121,20 @@ export class Settings {
     const taken = accepted(knob, value);
     if (taken === undefined || taken === (knob.default ?? "")) this.#changed.delete(knob.name);
     else this.#changed.set(knob.name, /** @type {any} */ (taken));
+    this.#agree(knob.name);
     this.#keep(field);
+  }
+
+  /**
+   * Without draws there are at most as many answers as beams: what was not touched follows.
+   *
+   * @param {string} touched
+   */
+  #agree(touched) {
+    const [beams, answers] = ["num_beams", "num_return_sequences"].map((name) => Number(this.#changed.get(name) ?? 1));
+    if (this.#changed.get("do_sample") === true || !beams || !answers || answers <= beams) return;
+    if (touched === "num_return_sequences") this.#changed.set("num_beams", answers);
+    else this.#changed.set("num_return_sequences", beams);
   }
 
   /** @param {Knob} knob whether it changes anything as the others stand */

@@ -1,6 +1,7 @@
 /** One question of the chat and what came of it: an answer that streams in, or ranked answers. */
 import { make, showError } from "./dom.js";
 import * as format from "./format.js";
+import { say } from "./words.js";
 
 /** @typedef {import("../engine/protocol.js").Answer} Answer */
 
@@ -34,9 +35,10 @@ export class Turn {
       asked.append(image);
     }
     const words = make("p", "question-text", request.shown);
+    asked.append(make("span", "hidden", say("turn.asked")));
     if (request.label) words.prepend(make("span", "kind", request.label), " ");
     asked.append(words);
-    this.#answer.append(this.#text, make("span", "cursor"));
+    this.#answer.append(make("span", "hidden", `${say("turn.answered")} `), this.#text, make("span", "cursor"));
     this.#answer.classList.add("streaming");
     this.#details.append(this.#facts);
     this.#map.type = "button";
@@ -90,7 +92,7 @@ export class Turn {
     this.#settle();
     this.#text.textContent = ranked[0]?.text ?? "";
     this.#answer.after(rankingList(ranked));
-    const likelihoods = ranked.map(({ text, logLikelihood }) => /** @type {[string, string]} */ ([text, logLikelihood.toFixed(3)]));
+    const likelihoods = ranked.map(({ text, logLikelihood }) => /** @type {[string, string]} */ ([text, format.score(logLikelihood)]));
     this.#showFacts([`${format.count(ranked.length, "answer")} ranked in ${format.duration(milliseconds)}`], [["Log-likelihood", ""], ...likelihoods]);
     this.#status.textContent = `Ranked: ${ranked.map(({ text, probability }) => `${text}, ${format.percent(probability)}`).join("; ")}`;
     this.#follow();
@@ -123,6 +125,16 @@ export class Turn {
   mapShown(shown) {
     this.#map.setAttribute("aria-pressed", String(shown));
     this.#map.textContent = shown ? "Hide where it looked" : "Where it looked";
+  }
+
+  /** The focus, and with it the sight, comes back to the turn. */
+  focusMap() {
+    this.#map.focus();
+  }
+
+  /** The answer, as far as it has come. */
+  get text() {
+    return this.#text.textContent ?? "";
   }
 
   /** Its pictures are no longer the model's, so there is no map any more. */
@@ -182,7 +194,7 @@ function candidateList(candidates) {
   for (const { text, score } of candidates) {
     const item = make("li", "");
     item.append(make("span", "candidate-text", text || "(empty)"));
-    if (score !== null) item.append(" ", make("span", "score", score.toFixed(3)));
+    if (score !== null) item.append(" ", make("span", "score", format.score(score)));
     list.append(item);
   }
   return list;
@@ -220,7 +232,7 @@ function detailsOf({ prompt, score, seed, stopReason, statistics }) {
     ["A step", `${format.count(Math.round(statistics.dispatchesPerToken), "kernel")}, ${format.count(Math.round(10 * statistics.submitsPerToken) / 10, "GPU submit")}, ${format.bytes(statistics.readbackBytesPerToken)} read back`],
     ["Ended by", { end: "the model", length: "the length limit", "stop-string": "a stop string", asked: "you" }[stopReason]],
   ];
-  if (score !== null) details.push(["Score", score.toFixed(4)]);
+  if (score !== null) details.push(["Score", format.score(score)]);
   if (seed !== null) details.push(["Seed", String(seed)]);
   return details;
 }

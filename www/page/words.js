@@ -18,8 +18,8 @@ export const LANGUAGES = /** @type {const} */ ({ en: "English", de: "Deutsch" })
 const STORE = "instructblip-language";
 const ATTRIBUTES = { label: "aria-label", placeholder: "placeholder", title: "title", alt: "alt" };
 
-/** @type {Record<string, () => Promise<Record<Key, Entry>>>} */
-const OTHERS = { de: async () => (await import("./words/de.js")).default };
+/** @type {Record<string, () => Promise<{ default: Record<Key, Entry>, knobs: Record<string, string> }>>} */
+const OTHERS = { de: () => import("./words/de.js") };
 
 /**
  * The first of the wanted languages that there is.
@@ -50,7 +50,8 @@ const wanted = firstKnown([address.get("lang"), read(STORE), ...(globalThis.docu
 const other = await OTHERS[wanted]?.().catch(() => null); // what cannot be fetched stays English
 export const language = other ? wanted : "en";
 /** @type {Record<Key, Entry>} */
-const table = other ?? en;
+const table = other?.default ?? en;
+const knobs = other?.knobs ?? {};
 
 /**
  * @param {Key} key
@@ -59,6 +60,17 @@ const table = other ?? en;
  */
 export function say(key, params = {}) {
   return fill(table[key], params, language);
+}
+
+/**
+ * What the engine says in English of one of its knobs or groups, in the visitor's language.
+ *
+ * @param {string} name
+ * @param {string} english
+ * @returns {string}
+ */
+export function ofEngine(name, english) {
+  return (Object.hasOwn(knobs, name) && knobs[name]) || english;
 }
 
 /** @param {string} chosen the language from now on: the page is opened anew in it */
