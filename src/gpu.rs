@@ -23,6 +23,40 @@ pub struct Gpu {
     pub queue: wgpu::Queue,
 }
 
+/// What was submitted up to a moment.
+#[derive(Debug)]
+pub struct Submitted<'a> {
+    gpu: &'a Gpu,
+    end: async_channel::Receiver<()>,
+}
+
+impl Gpu {
+    /// What was submitted so far, to wait for later.
+    #[must_use]
+    pub fn submitted(&self) -> Submitted<'_> {
+        let (sender, end) = async_channel::bounded(1);
+        self.queue.on_submitted_work_done(move || {
+            // Fails where nobody waits any more.
+            let _ = sender.try_send(());
+        });
+        Submitted { gpu: self, end }
+    }
+}
+
+impl Submitted<'_> {
+    /// Waits until the GPU has done it.
+    ///
+    /// # Errors
+    /// The GPU failed.
+    pub async fn done(self) -> crate::Result<()> {
+        let failed = |reason: String| crate::Error::Gpu { reason };
+        // A browser calls back by itself and ignores this; elsewhere it waits.
+        let wait = wgpu::PollType::wait_indefinitely();
+        self.gpu.raw.poll(wait).map_err(|error| failed(error.to_string()))?;
+        self.end.recv().await.map_err(|error| failed(error.to_string()))
+    }
+}
+
 /// The open device, if it was opened here.
 #[must_use]
 pub fn open_device() -> Option<&'static Gpu> {

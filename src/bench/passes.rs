@@ -4,7 +4,7 @@
 use web_time::Instant;
 
 use super::spread::Spread;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::gpu::Gpu;
 use crate::kernels::{Shader, record};
 
@@ -120,25 +120,5 @@ pub(super) async fn seconds_each(
 
 /// Waits until the queue is empty.
 async fn finished(gpu: &Gpu) -> Result<()> {
-    let done = done(gpu);
-    wait(gpu, done).await
-}
-
-/// Is told when the GPU has done what was submitted before.
-pub(super) fn done(gpu: &Gpu) -> async_channel::Receiver<()> {
-    let (sender, done) = async_channel::bounded(1);
-    gpu.queue.on_submitted_work_done(move || {
-        // Fails where nobody waits any more.
-        let _ = sender.try_send(());
-    });
-    done
-}
-
-/// Waits until that is so.
-pub(super) async fn wait(gpu: &Gpu, done: async_channel::Receiver<()>) -> Result<()> {
-    let failed = |reason: String| Error::Gpu { reason };
-    // A browser calls back by itself and ignores this; elsewhere it waits.
-    let wait = wgpu::PollType::wait_indefinitely();
-    gpu.raw.poll(wait).map_err(|error| failed(error.to_string()))?;
-    done.recv().await.map_err(|error| failed(error.to_string()))
+    gpu.submitted().done().await
 }

@@ -6,7 +6,7 @@ use burn::tensor::Tensor;
 use web_time::Instant;
 
 use super::spread::{HostClock, Spread};
-use super::{BenchOptions, Each, Row, passes};
+use super::{BenchOptions, Each, Row};
 use crate::error::{Error, Result};
 use crate::generation::step::{Choice, Plan, Stepper, Told};
 use crate::generation::{GenerationOptions, Generator};
@@ -101,12 +101,12 @@ async fn replay(gpu: &Gpu, step: &Recording, options: &BenchOptions) -> Result<S
             let begun = Instant::now();
             step.submit(gpu, None, |_| ());
             seconds += begun.elapsed().as_secs_f64();
-            if let Some(earlier) = running.replace(passes::done(gpu)) {
-                passes::wait(gpu, earlier).await?;
+            if let Some(earlier) = running.replace(gpu.submitted()) {
+                earlier.done().await?;
             }
         }
         if let Some(last) = running {
-            passes::wait(gpu, last).await?;
+            last.done().await?;
         }
         let long = start.elapsed().as_secs_f64() >= LONG_SECONDS;
         if run > 0 || long {

@@ -1,9 +1,9 @@
-//! The GPU device of this worker: opened once, and watched.
+//! The GPU device of this worker ([`crate::gpu`]): opened as a browser does it, and watched.
 
 use std::cell::RefCell;
 use std::future::Future;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use burn::tensor::Device;
@@ -14,6 +14,7 @@ use wasm_bindgen_futures::JsFuture;
 
 use crate::error::{Error, Result};
 use crate::fit::{BufferLimits, SPARE_BYTES};
+use crate::gpu::{adopt, open_device};
 
 use super::js;
 
@@ -23,9 +24,6 @@ thread_local! {
 
 #[derive(Default)]
 struct State {
-    device: Option<Device>,
-    raw: Option<wgpu::Device>,
-    queue: Option<wgpu::Queue>,
     /// Why the device was lost.
     lost: Option<String>,
     /// What the GPU refused while nobody watched.
@@ -40,8 +38,8 @@ struct State {
 /// The browser has no WebGPU, finds no adapter, refuses a device, or lost it.
 pub async fn open() -> Result<Device> {
     check()?;
-    if let Some(device) = STATE.with_borrow(|state| state.device.clone()) {
-        return Ok(device);
+    if let Some(gpu) = open_device() {
+        return Ok(gpu.device.clone());
     }
     let gpu = js::navigator_gpu().ok_or(Error::WebGpuMissing)?;
     find_adapter(&gpu).await?;
@@ -59,13 +57,7 @@ pub async fn open() -> Result<Device> {
             state.refused.get_or_insert_with(|| error.to_string());
         });
     }));
-    let gpu = crate::gpu::adopt(&device, setup);
-    STATE.with_borrow_mut(|state| {
-        state.device = Some(device.clone());
-        state.raw = Some(gpu.raw.clone());
-        state.queue = Some(gpu.queue.clone());
-    });
-    Ok(device)
+    Ok(adopt(&device, setup).device.clone())
 }
 
 /// # Errors
@@ -81,7 +73,7 @@ pub fn check() -> Result<()> {
 
 /// What a buffer may be on the open device.
 pub fn buffer_limits() -> Option<BufferLimits> {
-    let limits = STATE.with_borrow(|state| state.raw.as_ref().map(wgpu::Device::limits))?;
+    let limits = open_device()?.raw.limits();
     Some(BufferLimits {
         max_buffer_size: limits.max_buffer_size,
         max_storage_buffer_binding_size: limits.max_storage_buffer_binding_size,
@@ -95,10 +87,10 @@ pub fn buffer_limits() -> Option<BufferLimits> {
 /// # Errors
 /// Those of `work`; [`Error::OutOfMemory`] or [`Error::Gpu`] where the GPU refused something.
 pub async fn guarded<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
-    let Some(device) = STATE.with_borrow(|state| state.raw.clone()) else {
+    let Some(gpu) = open_device() else {
         return work.await;
     };
-    let scopes = Scopes::push(&device);
+    let scopes = Scopes::push(&gpu.raw);
     let done = work.await;
     scopes.pop().await?;
     done
@@ -110,14 +102,14 @@ pub async fn guarded<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
 /// # Errors
 /// As [`guarded`].
 pub async fn guarded_steps<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
-    let Some(device) = STATE.with_borrow(|state| state.raw.clone()) else {
+    let Some(gpu) = open_device() else {
         return work.await;
     };
     let mut work = pin!(work);
     let mut verdicts: Vec<Pin<Box<dyn Future<Output = Result<()>>>>> = Vec::new();
     let mut refused = Ok(());
     let done = std::future::poll_fn(|context| {
-        let scopes = Scopes::push(&device);
+        let scopes = Scopes::push(&gpu.raw);
         let polled = work.as_mut().poll(context);
         verdicts.push(Box::pin(scopes.pop()));
         // Those that are there make room; nobody needs to be woken for one.
@@ -179,7 +171,7 @@ impl Scopes {
 /// [`Error::OutOfMemory`] where they are not.
 pub async fn try_allocation(bytes: u64) -> Result<()> {
     const PIECE: u64 = 64 << 20;
-    let Some(device) = STATE.with_borrow(|state| state.raw.clone()) else {
+    let Some(gpu) = open_device() else {
         return Ok(());
     };
     let mut pieces = Vec::new();
@@ -190,7 +182,7 @@ pub async fn try_allocation(bytes: u64) -> Result<()> {
             let end = left.saturating_sub(SPARE_BYTES);
             while left > end {
                 let piece = PIECE.min(left - end);
-                pieces.push(device.create_buffer(&wgpu::BufferDescriptor {
+                pieces.push(gpu.raw.create_buffer(&wgpu::BufferDescriptor {
                     label: Some("trial"),
                     size: piece.next_multiple_of(wgpu::COPY_BUFFER_ALIGNMENT),
                     usage: wgpu::BufferUsages::STORAGE,
@@ -213,29 +205,11 @@ pub async fn try_allocation(bytes: u64) -> Result<()> {
 /// # Errors
 /// The GPU failed.
 pub async fn drain() -> Result<()> {
-    let (device, queue) = STATE.with_borrow(|state| (state.device.clone(), state.queue.clone()));
-    let (Some(device), Some(queue)) = (device, queue) else {
+    let Some(gpu) = open_device() else {
         return Ok(());
     };
-    device.flush().map_err(|error| Error::Gpu { reason: error.to_string() })?;
-    let done = Arc::new(Mutex::new((false, None::<Waker>)));
-    let signal = Arc::clone(&done);
-    queue.on_submitted_work_done(move || {
-        let mut done = signal.lock().unwrap_or_else(PoisonError::into_inner);
-        done.0 = true;
-        if let Some(waker) = done.1.take() {
-            waker.wake();
-        }
-    });
-    std::future::poll_fn(|context| {
-        let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
-        if done.0 {
-            return Poll::Ready(());
-        }
-        done.1 = Some(context.waker().clone());
-        Poll::Pending
-    })
-    .await;
+    gpu.device.flush().map_err(|error| Error::Gpu { reason: error.to_string() })?;
+    gpu.submitted().done().await?;
     check()
 }
 
