@@ -36,6 +36,7 @@ pub mod image;
 mod json;
 pub mod kernels;
 pub mod limits;
+pub mod loading;
 pub mod meter;
 pub mod models;
 pub mod nn;

@@ -5,12 +5,13 @@
 //! evaluated with; the model answers best to sentences it has seen. Free text needs no prompt.
 
 use serde::{Deserialize, Serialize};
+use ts_rs::TS;
 
 use crate::error::Result;
 use crate::text::Tokenizers;
 
 /// A request to the model, typed. In JSON its name is in `kind`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Prompt {
     /// One sentence about the picture.
@@ -56,7 +57,8 @@ pub enum Prompt {
 }
 
 /// A question of a dialogue and its answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[ts(rename = "DialogueTurn")]
 pub struct Turn {
     /// What was asked.
     pub question: String,
@@ -65,8 +67,9 @@ pub struct Turn {
 }
 
 /// A prompt's text.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS)]
 #[serde(rename_all = "camelCase")]
+#[ts(rename = "FilledPrompt")]
 pub struct Filled {
     /// For both tokenizers.
     pub text: String,

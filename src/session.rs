@@ -169,7 +169,7 @@ impl Session {
         let mut weights = blueprint.store(device)?;
         folder.for_each_tensor(|tensor| {
             progress(tensor.byte_len() as u64);
-            weights.insert(tensor.name, tensor.dtype, tensor.shape, &tensor.read()?)
+            weights.insert(tensor.name, tensor.dtype, tensor.shape, tensor.read()?)
         })?;
         Self::new(blueprint, &weights)
     }

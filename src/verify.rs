@@ -11,6 +11,7 @@ pub use generation::SCORE_TOLERANCE;
 
 use burn::tensor::{Tensor, TensorData};
 use serde::{Deserialize, Serialize};
+use ts_rs::TS;
 use web_time::Instant;
 
 use crate::checkpoint::safetensors::{Dtype, Header, TensorInfo};
@@ -30,7 +31,7 @@ pub const DEFAULT_TOLERANCE: f64 = 1e-4;
 pub const PIXEL_TOLERANCE: f64 = 0.016;
 
 /// What to compare, and how strictly.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, TS)]
 #[serde(default, rename_all = "camelCase")]
 pub struct VerifyOptions {
     /// Largest relative error of a stage.
@@ -56,7 +57,7 @@ pub struct Golden {
 }
 
 /// One compared tensor.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, TS)]
 #[serde(rename_all = "camelCase")]
 pub struct StageReport {
     /// The tensor's name in the golden.
@@ -72,7 +73,7 @@ pub struct StageReport {
 }
 
 /// One compared list of token ids.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, TS)]
 #[serde(rename_all = "camelCase")]
 pub struct IdsReport {
     /// What was compared.
@@ -88,8 +89,9 @@ pub struct IdsReport {
 }
 
 /// The comparison with one golden.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, TS)]
 #[serde(rename_all = "camelCase")]
+#[ts(rename = "VerifyReport")]
 pub struct Report {
     /// The golden's file name.
     pub golden: String,

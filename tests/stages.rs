@@ -53,7 +53,7 @@ fn insert(folder: &Folder, weights: &mut WeightStore, vision: bool) {
             if tensor.name.starts_with("vision_model.") != vision {
                 return Ok(());
             }
-            weights.insert(tensor.name, tensor.dtype, tensor.shape, &tensor.read()?)
+            weights.insert(tensor.name, tensor.dtype, tensor.shape, tensor.read()?)
         })
         .unwrap();
 }

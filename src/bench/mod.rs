@@ -12,6 +12,7 @@ mod stages;
 pub mod table;
 
 use serde::{Deserialize, Serialize};
+use ts_rs::TS;
 
 pub use floors::Floors;
 pub use kernels::Product;
@@ -26,7 +27,7 @@ use crate::session::{LIMIT_MAX_NEW_TOKENS, Session};
 pub const LIMIT_ITERATIONS: usize = 1000;
 
 /// What to measure.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, TS)]
 #[serde(default, rename_all = "camelCase")]
 pub struct BenchOptions {
     /// Runs of every stage that count; fewer where they take long.
@@ -54,7 +55,7 @@ impl Default for BenchOptions {
 }
 
 /// Where it was measured.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, TS)]
 #[serde(rename_all = "camelCase")]
 pub struct Machine {
     /// The GPU, as its driver or the browser names it.

@@ -249,7 +249,7 @@ impl Folder {
 
     fn check_hash(&self, file: &OpenFile) -> Result<()> {
         match self.index.as_ref().and_then(|index| index.shard(&file.name)) {
-            Some(info) => info.check_hash(&file.name, file.hash()?),
+            Some(info) => info.check_digest(&file.name, &file.hash()?.finalize()),
             None => Ok(()),
         }
     }

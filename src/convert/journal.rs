@@ -150,5 +150,5 @@ fn is_complete(path: &Path, info: &ShardInfo) -> bool {
         io::copy(&mut File::open(path)?, &mut hash)?;
         Ok(hash)
     };
-    hash().is_ok_and(|hash| info.check_hash("", hash).is_ok())
+    hash().is_ok_and(|hash| info.check_digest("", &hash.finalize()).is_ok())
 }

@@ -16,6 +16,7 @@ pub use random::uniform;
 
 use std::ops::ControlFlow;
 
+use ts_rs::TS;
 use web_time::Instant;
 
 use crate::config::Settings;
@@ -62,8 +63,9 @@ impl GenerationOptions {
 }
 
 /// Why a text ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, TS)]
 #[serde(rename_all = "kebab-case")]
+#[ts(rename = "StopReason")]
 pub enum Stop {
     /// The end token came; it is the last of the ids.
     End,

@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 
 use serde::Serialize;
+use ts_rs::TS;
 use web_time::Instant;
 
 use super::{AskOptions, Session, milliseconds};
@@ -16,7 +17,7 @@ use crate::text::Detokenizer;
 
 /// One decoded token of the first answer. With beams tokens come once every beam that may still
 /// win shares them.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, TS)]
 #[serde(rename_all = "camelCase")]
 pub struct TokenEvent {
     /// The token's id.
@@ -30,7 +31,7 @@ pub struct TokenEvent {
 }
 
 /// A finished answer.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, TS)]
 #[serde(rename_all = "camelCase")]
 pub struct Answer {
     /// The answer's text, special tokens left out.
@@ -54,7 +55,7 @@ pub struct Answer {
 }
 
 /// One of several answers.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, TS)]
 #[serde(rename_all = "camelCase")]
 pub struct Candidate {
     /// Its text.
@@ -70,7 +71,7 @@ pub struct Candidate {
 }
 
 /// Where the time of an answer went.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, TS)]
 #[serde(rename_all = "camelCase")]
 pub struct Statistics {
     /// From the question to its first settled token.

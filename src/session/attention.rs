@@ -9,6 +9,7 @@
 //! much more often than the first layer's (`tools/pocket/looked.py`).
 
 use serde::Serialize;
+use ts_rs::TS;
 
 use super::Session;
 use crate::error::Result;
@@ -16,7 +17,7 @@ use crate::pace::Pace;
 use crate::readback;
 
 /// Maps over all current pictures.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, TS)]
 #[serde(rename_all = "camelCase")]
 pub struct AttentionMaps {
     /// Patches along a side; a map has `side * side` values, row by row from the top left.
@@ -29,8 +30,9 @@ pub struct AttentionMaps {
 }
 
 /// Where the queries look in one picture. All values are probabilities, or their differences.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, TS)]
 #[serde(rename_all = "camelCase")]
+#[ts(rename = "AttentionMap")]
 pub struct PictureMap {
     /// Mean over queries, in the last layer that looks at the picture. With `class_share` it sums
     /// to 1.
@@ -44,7 +46,7 @@ pub struct PictureMap {
 }
 
 /// Where the queries look in one layer.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, TS)]
 #[serde(rename_all = "camelCase")]
 pub struct LayerMap {
     /// The Q-Former's layer.

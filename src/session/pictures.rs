@@ -7,6 +7,7 @@
 use burn::tensor::{Device, Tensor};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
+use ts_rs::TS;
 use web_time::Instant;
 
 use super::{Session, milliseconds};
@@ -23,7 +24,7 @@ use crate::text::QFormerIds;
 pub const LIMIT_PICTURES: usize = 16;
 
 /// What [`Session::set_pictures`] found of one picture.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, TS)]
 #[serde(rename_all = "camelCase")]
 pub struct PictureInfo {
     /// Width in pixels, as a person sees the picture (EXIF orientation applied).

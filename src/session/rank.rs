@@ -3,6 +3,7 @@
 //! Reference: `predict_class` of LAVIS' InstructBLIP, which sorts candidates by their loss.
 
 use serde::{Deserialize, Serialize};
+use ts_rs::TS;
 
 use super::Session;
 use super::ask::Understood;
@@ -14,15 +15,16 @@ use crate::pace::Pace;
 pub const LIMIT_CANDIDATES: usize = 1000;
 
 /// How to rank.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, TS)]
 #[serde(default, rename_all = "camelCase")]
+#[ts(optional_fields)]
 pub struct RankOptions {
     /// What is known beforehand: a weight above 0 for every candidate. All alike if absent.
     pub prior: Option<Vec<f32>>,
 }
 
 /// One candidate's place.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, TS)]
 #[serde(rename_all = "camelCase")]
 pub struct Ranked {
     /// Its place among the candidates as they were given.

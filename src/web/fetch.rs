@@ -19,6 +19,7 @@ use web_time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::limits;
+use crate::loading::manifest::missing;
 
 use super::cancel::Cancel;
 use super::js;
@@ -128,14 +129,6 @@ pub async fn shard(
         Ok(Body::WrongLength(format!("the index promises {length} bytes, {found} came")))
     })
     .await
-}
-
-/// The error for a file that the host does not have.
-pub fn missing(url: &str) -> Error {
-    Error::Network {
-        url: url.into(),
-        reason: "there is no such file (404). Is this the folder of a model converted by `instructblip convert`?".into(),
-    }
 }
 
 /// Bytes told to the meter, taken back unless the attempt succeeds.

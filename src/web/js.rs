@@ -32,7 +32,7 @@ extern "C" {
     pub fn ask_signal(this: &AskOptions) -> Option<web_sys::AbortSignal>;
 
     /// The third argument of `Model.rank`.
-    #[wasm_bindgen(typescript_type = "RankOptions")]
+    #[wasm_bindgen(typescript_type = "RankOptions & { signal?: AbortSignal }")]
     pub type RankOptions;
     #[wasm_bindgen(method, getter, js_name = signal)]
     pub fn rank_signal(this: &RankOptions) -> Option<web_sys::AbortSignal>;
@@ -66,18 +66,13 @@ extern "C" {
 #[wasm_bindgen(typescript_custom_section)]
 const KNOBS: &str = include_str!("../../www/engine/knobs.d.ts");
 
+/// The values that Rust makes or takes.
 #[wasm_bindgen(typescript_custom_section)]
-const TYPES: &str = r#"
-export interface Progress {
-  phase: "manifest" | "download" | "cache" | "upload" | "pipelines" | "ready";
-  loaded: number;
-  uploaded: number;
-  total: number;
-  fromCache: number;
-  bytesPerSecond: number;
-  secondsLeft: number | null;
-  warning: string | null;
-}
+const TYPES: &str = include_str!("../../www/engine/types.d.ts");
+
+/// What only this border knows.
+#[wasm_bindgen(typescript_custom_section)]
+const BORDER: &str = r#"
 export interface LoadOptions {
   onProgress?: (progress: Progress) => void;
   /** The vision tower is there: pictures can be set. */
@@ -95,34 +90,20 @@ export interface Store {
   put(sha256: string, bytes: Uint8Array): Promise<string | null>;
   remove(sha256: string): Promise<void>;
 }
-export interface Token {
-  id: number;
-  text: string;
-  logProbability: number;
-  milliseconds: number;
-}
 /** Beside the knobs. */
 export interface AskOptions {
   signal?: AbortSignal;
-  onToken?: (token: Token) => void;
-}
-export interface RankOptions {
-  prior?: number[];
-  signal?: AbortSignal;
+  onToken?: (token: TokenEvent) => void;
 }
 export interface AttentionOptions {
   against?: string;
   signal?: AbortSignal;
 }
-export type Prompt =
-  | { kind: "caption" }
-  | { kind: "description" }
-  | { kind: "short-answer"; question: string }
-  | { kind: "long-answer"; question: string }
-  | { kind: "question"; answer: string }
-  | { kind: "multiple-choice"; question: string; options: string[] }
-  | { kind: "dialogue"; turns: { question: string; answer: string }[]; question: string }
-  | { kind: "context"; context: string; question: string };
+/** Code and sentence of an error. */
+export interface PlainError {
+  code: string;
+  message: string;
+}
 "#;
 
 /// The JavaScript `Error` for an error of this crate: its sentence, and its `code`.

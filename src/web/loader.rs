@@ -5,7 +5,7 @@
 //! Meanwhile a rehearsal has the pipelines compiled.
 //!
 //! [`LANES`] shards are fetched at a time, their bytes outside wasm memory; each is verified, then
-//! passes through one reused buffer to the GPU, so that wasm memory holds one shard, not a model.
+//! goes to the GPU tensor by tensor, so that wasm memory holds one shard at most, not a model.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -14,7 +14,6 @@ use std::rc::Rc;
 
 use burn::tensor::Device;
 use js_sys::{Function, Uint8Array};
-use serde::Serialize;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use web_sys::AbortSignal;
@@ -23,6 +22,10 @@ use crate::checkpoint::{Header, ShardInfo};
 use crate::config::GenerationConfig;
 use crate::error::{Error, Result};
 use crate::fit::{Needs, check_claim};
+use crate::loading::manifest::{self, Shard, record_of, shards_of};
+use crate::loading::progress::{ModelInfo, Phase};
+use crate::loading::slot::Slot;
+use crate::loading::together::all;
 use crate::models::{ModelConfig, VisionLanguageModel};
 use crate::pace::Pace;
 use crate::session::{Blueprint, Session, VisionSession, rehearse_picture, rehearse_question};
@@ -30,11 +33,9 @@ use crate::weights::WeightStore;
 
 use super::cancel::Cancel;
 use super::fetch::{self, Body, Fetcher};
-use super::manifest::{self, Shard, record_of, shards_of, small_files};
-use super::progress::{Meter, Phase};
-use super::slot::Slot;
+use super::progress::Meter;
+use super::small_files::small_files;
 use super::store::{JsStore, Store};
-use super::together::all;
 use super::{gpu, js};
 
 /// Shards in flight.
@@ -68,25 +69,12 @@ pub enum Stage {
     Whole(Box<Session>),
 }
 
-/// What was loaded.
-#[derive(Clone, Debug, Serialize)]
-pub struct Info {
-    /// The folder's name.
-    pub name: String,
-    /// How the weights are packed.
-    pub format: String,
-    /// Weights, counted unpacked.
-    pub parameters: f64,
-    /// Bytes of all shards.
-    pub bytes: f64,
-}
-
 /// Loads a model into `stage`. What can be checked is checked before gigabytes are fetched, not after.
 ///
 /// # Errors
 /// No GPU, a model that does not fit it, a file that cannot be fetched or is malformed, a shard
 /// that stays damaged, a tensor that does not fit, or the visitor cancelled.
-pub async fn load(request: Request, stage: Rc<Slot<Stage>>) -> Result<Info> {
+pub async fn load(request: Request, stage: Rc<Slot<Stage>>) -> Result<ModelInfo> {
     let cancel = Cancel::new(request.signal)?;
     let signal = cancel.signal();
     cancel.check()?;
@@ -131,7 +119,7 @@ pub async fn load(request: Request, stage: Rc<Slot<Stage>>) -> Result<Info> {
         how: &how,
         meter: &meter,
         store: &store,
-        staging: Rc::default(),
+        uploading: Rc::default(),
         sink: RefCell::new(Sink {
             weights: WeightStore::new(description, &device),
             vision: Some(blueprint),
@@ -163,12 +151,7 @@ pub async fn load(request: Request, stage: Rc<Slot<Stage>>) -> Result<Info> {
     *stage = Stage::Whole(Box::new(session.map_err(|error| in_words(&needs, error))?));
     cancel.check()?;
     meter.enter(Phase::Ready);
-    Ok(Info {
-        name: record.name,
-        format: record.format,
-        parameters: parameters as f64,
-        bytes: needs.weights as f64,
-    })
+    Ok(ModelInfo { name: record.name, format: record.format, parameters, bytes: needs.weights })
 }
 
 /// Work of its own size: a future that holds others would grow with them, and be moved over the
@@ -205,8 +188,8 @@ struct Work<'a> {
     how: &'a Fetcher<'a>,
     meter: &'a Meter,
     store: &'a Store,
-    /// The way to the GPU: wasm memory holds one shard at a time.
-    staging: Rc<Slot<Vec<u8>>>,
+    /// Whether a shard is on its way to the GPU: wasm memory holds one at a time.
+    uploading: Rc<Slot<()>>,
     sink: RefCell<Sink>,
     stage: Rc<Slot<Stage>>,
     on_vision: Option<Function>,
@@ -244,10 +227,10 @@ impl Work<'_> {
         while let Some(shard) = self.shards.get(self.next.get()) {
             self.next.set(self.next.get() + 1);
             let bytes = self.shard(&shard.file, &shard.info).await?;
-            let mut staging = self.staging.take().await;
+            let _alone = self.uploading.take().await;
             self.how.cancel.check()?;
             gpu::guarded_steps(async {
-                self.sink.borrow_mut().take(shard, &bytes, &mut staging)?;
+                self.sink.borrow_mut().take(shard, &bytes)?;
                 js::release(&bytes);
                 gpu::drain().await
             })
@@ -275,55 +258,55 @@ impl Work<'_> {
     /// A shard's verified bytes, from the cache or the network.
     async fn shard(&self, file: &str, info: &ShardInfo) -> Result<Uint8Array> {
         if let Some(bytes) = self.store.get(&info.sha256).await {
-            if verify(&bytes, info).await.is_ok() {
+            if verify(&bytes, file, info).await.is_ok() {
                 self.meter.cached(info.bytes);
                 return Ok(bytes);
             }
             self.store.remove(&info.sha256).await;
         }
         let url = format!("{}{file}", self.base);
-        let mut damage = String::new();
-        for afresh in [false, true] {
-            let length = info.bytes as u32; // at most MAX_SHARD_BYTES
-            match fetch::shard(&url, length, afresh, self.how, self.meter).await? {
-                Body::WrongLength(reason) => damage = reason,
-                Body::Complete(bytes) => match verify(&bytes, info).await {
+        let length = info.bytes as u32; // at most MAX_SHARD_BYTES
+        let mut afresh = false;
+        loop {
+            let damage = match fetch::shard(&url, length, afresh, self.how, self.meter).await? {
+                Body::WrongLength(reason) => Error::ShardCorrupt { file: file.into(), reason },
+                Body::Complete(bytes) => match verify(&bytes, file, info).await {
                     Ok(()) => {
                         if let Some(warning) = self.store.put(&info.sha256, &bytes).await {
                             self.meter.warn(warning);
                         }
                         return Ok(bytes);
                     }
-                    Err(reason) => {
+                    Err(damage) => {
                         self.meter.forget(info.bytes);
-                        damage = reason;
+                        damage
                     }
                 },
+            };
+            if std::mem::replace(&mut afresh, true) {
+                return Err(damage);
             }
         }
-        Err(Error::ShardCorrupt { file: file.into(), reason: damage })
     }
 }
 
-/// Compares length and SHA-256 with the index.
-async fn verify(bytes: &Uint8Array, info: &ShardInfo) -> Result<(), String> {
-    if u64::from(bytes.length()) != info.bytes {
-        return Err(format!("the index promises {} bytes, {} came", info.bytes, bytes.length()));
-    }
+/// Compares length and SHA-256 with the index. The browser's own hash is several times as fast
+/// as one compiled to wasm, and needs no copy.
+async fn verify(bytes: &Uint8Array, file: &str, info: &ShardInfo) -> Result<()> {
+    info.check_length(file, u64::from(bytes.length()))?;
+    let thrown = |thrown: JsValue| Error::ShardCorrupt {
+        file: file.into(),
+        reason: format!("its SHA-256 cannot be computed ({})", js::reason(&thrown)),
+    };
     let digest = js::CRYPTO
         .with(|crypto| {
             let subtle = crypto.as_ref().map(web_sys::Crypto::subtle);
             let subtle = subtle.ok_or_else(|| JsValue::from_str("there is no crypto.subtle"))?;
             subtle.digest_with_str_and_buffer_source("SHA-256", bytes)
         })
-        .map_err(|thrown| js::reason(&thrown))?;
-    let digest = JsFuture::from(digest).await.map_err(|thrown| js::reason(&thrown))?;
-    let found: String =
-        Uint8Array::new(&digest).to_vec().iter().map(|byte| format!("{byte:02x}")).collect();
-    if found.eq_ignore_ascii_case(&info.sha256) {
-        return Ok(());
-    }
-    Err("its SHA-256 is not the one in the index".into())
+        .map_err(thrown)?;
+    let digest = JsFuture::from(digest).await.map_err(thrown)?;
+    info.check_digest(file, &Uint8Array::new(&digest).to_vec())
 }
 
 /// Where shards end: the store on the GPU.
@@ -336,14 +319,17 @@ struct Sink {
 }
 
 impl Sink {
-    fn take(&mut self, shard: &Shard, bytes: &Uint8Array, staging: &mut Vec<u8>) -> Result<()> {
-        staging.resize(bytes.length() as usize, 0);
-        bytes.copy_to(staging);
-        let header = Header::parse(&shard.file, staging, staging.len() as u64)?;
-        let data = staging.get(header.data_start..).unwrap_or_default();
+    fn take(&mut self, shard: &Shard, bytes: &Uint8Array) -> Result<()> {
+        let length = bytes.length();
+        let span = Header::span(&shard.file, &bytes.subarray(0, length.min(8)).to_vec())?;
+        // Past its end an array is cut, which `parse` notices.
+        let header = bytes.subarray(0, u32::try_from(span).unwrap_or(length)).to_vec();
+        let header = Header::parse(&shard.file, &header, u64::from(length))?;
         for tensor in header.real_tensors() {
-            let bytes = data.get(tensor.range.clone()).unwrap_or_default();
-            self.weights.insert(&tensor.name, tensor.dtype, &tensor.shape, bytes)?;
+            // A parsed header's ranges lie within the shard, whose length is a u32.
+            let at = |offset: usize| (header.data_start + offset) as u32;
+            let data = bytes.subarray(at(tensor.range.start), at(tensor.range.end)).to_vec();
+            self.weights.insert(&tensor.name, tensor.dtype, &tensor.shape, data)?;
         }
         self.missing -= usize::from(shard.vision);
         Ok(())

@@ -5,8 +5,7 @@
 //! other; only loading goes on beside them.
 //!
 //! - [`loader`]: address → verified shards → GPU buffers → session
-//! - [`manifest`]: the small files, checked before the large ones are fetched
-//! - [`fetch`], [`store`], [`cancel`], [`progress`], [`slot`], [`together`]: what the loader needs
+//! - [`fetch`], [`small_files`], [`store`], [`cancel`], [`progress`]: what the loader needs
 //! - [`gpu`]: the device, and its loss
 //! - [`js`], [`panic`], [`mod@start`]: values, failures and the beginning at the border
 
@@ -15,13 +14,11 @@ mod fetch;
 mod gpu;
 mod js;
 mod loader;
-mod manifest;
 mod panic;
 mod progress;
-mod slot;
+mod small_files;
 mod start;
 mod store;
-mod together;
 
 use std::future::Future;
 use std::ops::ControlFlow;
@@ -34,13 +31,13 @@ use web_sys::AbortSignal;
 
 use crate::bench::{BenchOptions, Machine, bench};
 use crate::error::{Error, Result};
+use crate::loading::slot::Slot;
 use crate::pace::Pace;
 use crate::prompt::Prompt;
 use crate::session::{AskOptions, Controls, PictureInfo, RankOptions, Session};
 use crate::verify::{Golden, VerifyOptions, verify};
 
 use loader::Stage;
-use slot::Slot;
 
 /// What a page offers for a question: the knobs, and what bounds it.
 ///
@@ -80,16 +77,13 @@ impl Model {
     }
 
     /// When all of it is there, what was loaded.
-    #[wasm_bindgen(
-        getter,
-        unchecked_return_type = "Promise<{ name: string, format: string, parameters: number, bytes: number }>"
-    )]
+    #[wasm_bindgen(getter, unchecked_return_type = "Promise<ModelInfo>")]
     pub fn ready(&self) -> Promise {
         self.ready.clone()
     }
 
     /// Settles with `{ code, message }` when the GPU device is lost. One listener at a time.
-    #[wasm_bindgen(getter, unchecked_return_type = "Promise<{ code: string, message: string }>")]
+    #[wasm_bindgen(getter, unchecked_return_type = "Promise<PlainError>")]
     pub fn lost(&self) -> Promise {
         gpu::lost_promise()
     }
@@ -108,7 +102,8 @@ impl Model {
         Conversation { stage: Rc::clone(&self.stage), own: Some(Rc::default()) }
     }
 
-    /// The text that a prompt becomes: `Promise<{ text, droppedTurns }>`.
+    /// The text that a prompt becomes.
+    #[wasm_bindgen(unchecked_return_type = "Promise<FilledPrompt>")]
     pub fn prompt(&self, prompt: js::Prompt) -> Promise {
         in_turn(&self.stage, async move |stage| {
             let prompt: Prompt = from_value("prompt", prompt.into())?;
@@ -116,8 +111,9 @@ impl Model {
         })
     }
 
-    /// Compares every stage with a golden file of the reference: `Promise<Report>`.
+    /// Compares every stage with a golden file of the reference.
     /// `options`: `{ tolerance, fromVision, onlyVision }`.
+    #[wasm_bindgen(unchecked_return_type = "Promise<VerifyReport>")]
     pub fn verify(&self, golden: Vec<u8>, name: Option<String>, options: JsValue) -> Promise {
         in_turn(&self.stage, async move |stage| {
             let session = whole(stage)?;
@@ -166,9 +162,9 @@ pub struct Conversation {
 
 #[wasm_bindgen]
 impl Conversation {
-    /// Decodes picture files and computes their features: `Promise<PictureInfo[]>`. Questions are
+    /// Decodes picture files and computes their features. Questions are
     /// then about all of them together.
-    #[wasm_bindgen(js_name = setPictures)]
+    #[wasm_bindgen(js_name = setPictures, unchecked_return_type = "Promise<PictureInfo[]>")]
     pub fn set_pictures(&self, files: Vec<Uint8Array>, signal: Option<AbortSignal>) -> Promise {
         let files = move || files.iter().map(Uint8Array::to_vec).collect::<Vec<_>>();
         if self.own.is_some() {
@@ -183,7 +179,8 @@ impl Conversation {
         })
     }
 
-    /// Answers a question about the current picture: `Promise<Answer>`.
+    /// Answers a question about the current picture.
+    #[wasm_bindgen(unchecked_return_type = "Promise<Answer>")]
     pub fn ask(&self, question: String, options: Option<js::AskOptions>) -> Promise {
         self.call(async move |session| {
             let signal = options.as_ref().and_then(js::AskOptions::ask_signal);
@@ -210,7 +207,8 @@ impl Conversation {
         })
     }
 
-    /// Compares given answers to a question about the current picture: `Promise<Ranked[]>`.
+    /// Compares given answers to a question about the current picture.
+    #[wasm_bindgen(unchecked_return_type = "Promise<Ranked[]>")]
     pub fn rank(
         &self,
         question: String,
@@ -228,7 +226,8 @@ impl Conversation {
         })
     }
 
-    /// Where the model looks for a question: `Promise<AttentionMaps>`.
+    /// Where the model looks for a question.
+    #[wasm_bindgen(unchecked_return_type = "Promise<AttentionMaps>")]
     pub fn attention(&self, question: String, options: Option<js::AttentionOptions>) -> Promise {
         self.call(async move |session| {
             let pace = pace(options.as_ref().and_then(js::AttentionOptions::attention_signal));

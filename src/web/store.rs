@@ -3,11 +3,9 @@
 //! visitor, never an error.
 
 use js_sys::Uint8Array;
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use wasm_bindgen::prelude::*;
 
-use crate::checkpoint::index::hex;
+use crate::loading::manifest::Record;
 
 use super::js;
 
@@ -28,40 +26,6 @@ extern "C" {
     async fn put(this: &JsStore, sha256: &str, bytes: &Uint8Array) -> Result<JsValue, JsValue>;
     #[wasm_bindgen(method, catch)]
     async fn remove(this: &JsStore, sha256: &str) -> Result<JsValue, JsValue>;
-}
-
-/// A file under its hash.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Blob {
-    /// The file's name in its folder.
-    pub name: String,
-    /// Its length.
-    pub bytes: u32,
-    /// Its SHA-256.
-    pub sha256: String,
-}
-
-impl Blob {
-    /// The entry for a small file.
-    pub fn of(name: &str, bytes: &[u8]) -> Self {
-        let sha256 = hex(&Sha256::digest(bytes));
-        Self { name: name.into(), bytes: bytes.len() as u32, sha256 }
-    }
-}
-
-/// What a model consists of.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
-    /// The folder's address.
-    pub url: String,
-    /// The folder's name.
-    pub name: String,
-    /// How the weights are packed.
-    pub format: String,
-    /// The small files.
-    pub files: Vec<Blob>,
-    /// The shards, in loading order.
-    pub shards: Vec<Blob>,
 }
 
 /// The store, or none.

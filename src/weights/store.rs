@@ -59,7 +59,7 @@ impl WeightStore {
         name: &str,
         dtype: Dtype,
         shape: &[usize],
-        bytes: &[u8],
+        bytes: Vec<u8>,
     ) -> Result<()> {
         if self.description.check(name, dtype, shape)?.is_none() {
             return Ok(());
@@ -77,7 +77,7 @@ impl WeightStore {
                 let wide = bytes.chunks_exact(2).flat_map(|half| [0, 0, half[0], half[1]]);
                 (Dtype::F32, wide.collect())
             }
-            dtype => (dtype, bytes.to_vec()),
+            dtype => (dtype, bytes),
         };
         let stored = Stored { dtype, words: words_from_bytes(bytes, &self.device) };
         self.tensors.get_mut().insert(name.to_owned(), stored);
