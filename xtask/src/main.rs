@@ -53,7 +53,7 @@ enum Command {
     Audit(audit::Args),
     /// Read damaged files of every kind, made from a seed: each must be read or refused with a typed error
     Fuzz(fuzz::Args),
-    /// Write the types of the page's JavaScript that follow from the table of knobs
+    /// Write the types of the page's JavaScript from the table of knobs and the types in Rust
     Types,
     /// The quick check before a commit: format, lints for native and wasm32, docs, unit tests, JavaScript types
     Check,

@@ -1,12 +1,13 @@
-//! `cargo xtask types`: writes `www/engine/knobs.d.ts` from the table in `src/config/knobs.rs`.
+//! `cargo xtask types`: writes the JavaScript side's types, `www/engine/{knobs,types}.d.ts`, from
+//! the table in `src/config/knobs.rs` and from the types in Rust.
 
 use anyhow::Result;
 
 use crate::tools;
 
-/// The unit test that compares the two writes the file first.
+/// The tests that compare them write the files first.
 pub fn run() -> Result<()> {
     let mut test = tools::cargo();
-    test.args(["test", "--locked", "--package", "instructblip-web", "--lib", "types_of_the_page"]);
-    tools::run(test.env("INSTRUCTBLIP_WRITE_TYPES", "1"))
+    test.args(["test", "--locked", "--package", "instructblip-web", "--lib", "--test", "types"]);
+    tools::run(test.arg("types_of_the_page").env("INSTRUCTBLIP_WRITE_TYPES", "1"))
 }
