@@ -3,21 +3,24 @@
  *
  * The engine lives in a worker (`engine/`); here is only what a visitor sees and does.
  */
-import { asked, choose } from "./page/policy.js"; // first: what comes after it can reach no other host
+import { asked, choose, linkTo } from "./page/policy.js"; // first: what comes after it can reach no other host
 import { Model } from "./engine/engine.js";
 import { plainError } from "./engine/errors.js";
 import { prompts } from "./engine/prompts.js";
 import { serviceWorkerAddress } from "./engine/script_urls.js";
-import { cachedModels } from "./engine/store.js";
 import { Chat } from "./page/chat.js";
+import { ChatMenu } from "./page/chat_menu.js";
 import { Composer } from "./page/composer.js";
-import { byId, drawer } from "./page/dom.js";
+import { edit, keepDraft, restoreDraft } from "./page/draft.js";
+import { noteOffline, offerFoot } from "./page/foot.js";
 import { Looked } from "./page/looked.js";
+import { Memory } from "./page/memory.js";
 import { ModelPanel } from "./page/model_panel.js";
+import { Past, answererOf } from "./page/past.js";
 import { PicturePanel } from "./page/picture_panel.js";
 import { Settings } from "./page/settings.js";
 import { advice } from "./page/webgpu.js";
-import { LANGUAGES, language, say, speak } from "./page/words.js";
+import { say } from "./page/words.js";
 
 /** A lost engine is rebuilt by itself, but not over and over. */
 const REBUILD_PAUSE_MS = 60_000;
@@ -27,6 +30,8 @@ let model = null;
 let modelUrl = asked.url;
 /** @type {AbortController | null} */
 let loading = null;
+/** Who answers, for the records. @type {import("./page/told.js").AskedModel | null} */
+let answerer = null;
 /** The pictures that questions are about. @type {import("./page/selection.js").Selection | null} */
 let selection = null;
 /**
@@ -51,15 +56,31 @@ const modelPanel = new ModelPanel({
 const picturePanel = new PicturePanel({
   onSelection: (chosen) => {
     selection = chosen;
-    chat.changePicture();
+    past.keepSelection(chosen);
+    memory.forget();
     looked.clear();
+    for (const turn of chat.changePictures(chosen?.key ?? "")) looked.offer(turn, turn.told.prompt, turn.told.request.shown);
     composer.suggest(chosen && !chosen.own ? chosen.questions : generalQuestions);
     look();
   },
   onShow: (index, aspect) => looked.turnTo(index, aspect),
 });
 const settings = new Settings();
-const chat = new Chat();
+const past = await Past.open();
+const memory = new Memory();
+const chat = new Chat({
+  onChange: (turn) => past.keepTurn(turn.told),
+  onDrop: (number) => past.dropTurn(number),
+  onBring: (turn) => void bring(turn),
+  onAgain: async (turn) => (await bring(turn)) && ask(turn.told.request),
+  onEdit: async (turn) => (await bring(turn)) && edit(turn.told.request),
+});
+const chatMenu = new ChatMenu({
+  told: () => chat.told,
+  link: () => linkTo(modelUrl, chat.told.at(-1)?.request.shown ?? ""),
+  onNew: () => forget("this"),
+  onDeleteAll: () => forget("all"),
+});
 const looked = new Looked(() => model);
 const composer = new Composer({ onAsk: (request) => void ask(request), onStop: () => answering?.abort() });
 
@@ -98,6 +119,8 @@ async function load(url) {
     void opened.lost.then((error) => model === opened && rebuild(error));
     modelPanel.ready(info);
     void noteOffline(url);
+    answerer = null;
+    void answererOf(url, info).then((known) => model === opened && (answerer = known), () => {});
   } catch (error) {
     if (loading === control) loadFailed(plainError(error));
   } finally {
@@ -167,11 +190,14 @@ async function ask(request) {
   if (!selection) return composer.refuse(request, { code: "picture-missing", message: say("ask.noPicture") });
   const control = (answering = new AbortController());
   const { signal } = control;
-  const turn = chat.turn(request, selection?.addresses ?? []);
-  const conversation = composer.remembers && request.talks ? chat.conversation : [];
-  const prompt = conversation.length ? prompts.dialogue(conversation, request.shown) : request.prompt;
   const about = selection;
+  const said = request.talks ? memory.turns : [];
+  const prompt = said.length ? prompts.dialogue(said, request.shown) : request.prompt;
+  const options = request.candidates ? {} : settings.options();
+  const { hashes: pictures, own, addresses } = about;
+  const turn = chat.turn({ request, prompt, options, pictures, names: about.pictures.map(({ name }) => name), own, model: answerer }, addresses);
   composer.clear();
+  keepDraft();
   composer.allow("answering");
   if (loading) turn.waitFor(asked.ready);
   try {
@@ -179,11 +205,14 @@ async function ask(request) {
     if (unseen) return turn.fail(unseen);
     if (request.candidates) {
       const start = performance.now();
-      turn.ranked(await asked.rank(prompt, request.candidates, { signal }), performance.now() - start);
+      const ranked = await asked.rank(prompt, request.candidates, { signal });
+      turn.told.model = answerer;
+      turn.ranked(ranked, performance.now() - start);
     } else {
-      const answer = await asked.ask(prompt, { ...settings.options(), signal, onToken: (token) => turn.add(token.text) });
+      const answer = await asked.ask(prompt, { ...options, signal, onToken: (token) => turn.add(token.text) });
+      turn.told.model = answerer;
       turn.finish(answer);
-      if (about === selection && request.talks) chat.remember(request.shown, answer.text);
+      if (about === selection && request.talks) memory.add(request.shown, answer.text);
     }
     if (about === selection) looked.offer(turn, prompt, request.shown);
   } catch (thrown) {
@@ -198,22 +227,44 @@ async function ask(request) {
 }
 
 /**
- * Says that the next visit needs no network, once both the page and the model are kept.
- *
- * @param {string} url of the model
- */
-async function noteOffline(url) {
-  await navigator.serviceWorker?.ready;
-  const kept = (await cachedModels()).some((model) => model.url === url && model.complete);
-  byId("offline-note", HTMLElement).textContent = kept && navigator.serviceWorker ? say("page.offline") : "";
-}
-
-/**
  * @param {AbortSignal} signal
  * @returns {Promise<null>} settles when the signal aborts
  */
 function stopped(signal) {
   return new Promise((resolve) => signal.addEventListener("abort", () => resolve(null)));
+}
+
+/**
+ * Goes back to the pictures of a turn.
+ *
+ * @param {import("./page/turn.js").Turn} turn
+ * @returns {Promise<boolean>} whether they are there
+ */
+async function bring({ told }) {
+  if (told.pictures.join() === selection?.key) return true;
+  const found = await past.picturesOf(told);
+  if (found) picturePanel.bring(found);
+  else picturePanel.complain("picture-missing", say("picture.gone"));
+  return found !== null;
+}
+
+/** @param {"this" | "all"} which chats */
+async function forget(which) {
+  answering?.abort();
+  chat.clear();
+  picturePanel.bring(null);
+  composer.clear();
+  keepDraft();
+  await past.forget(which);
+}
+
+/** What this tab had before it was loaded anew. */
+async function restore() {
+  restoreDraft(asked.question);
+  chatMenu.tell(past.keeps);
+  const found = await past.restore(chat);
+  if (found) picturePanel.bring(found);
+  else if (found === null) picturePanel.complain("picture-missing", say("picture.gone"));
 }
 
 /** The example pictures and their questions. */
@@ -227,18 +278,15 @@ async function showExamples() {
   if (asked.agreed && !selection && examples.length) await picturePanel.takeExample(examples[0]);
 }
 
-const languages = byId("language", HTMLSelectElement);
-for (const [code, name] of Object.entries(LANGUAGES)) languages.add(new Option(name, code, false, code === language));
-languages.addEventListener("change", () => speak(languages.value));
-
-drawer(byId("about", HTMLDialogElement), byId("about-open", HTMLButtonElement), byId("about-close", HTMLButtonElement));
+offerFoot();
 document.addEventListener("keydown", (event) => {
   if (event.key !== "Escape" || event.isComposing || event.defaultPrevented || document.querySelector("dialog[open]")) return;
   if (!looked.close() && !modelPanel.closePicker()) answering?.abort();
 });
 
-void showExamples().catch(() => {}); // without a network, and not kept yet: there are none
 composer.allow("waiting");
+await restore();
+void showExamples().catch(() => {}); // without a network, and not kept yet: there are none
 if (asked.agreed) void load(asked.url);
 else modelPanel.propose(asked.url, asked.problem);
 // Keeps the page's own files for visits without a network. The list of them is asked for past the

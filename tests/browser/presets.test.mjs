@@ -65,8 +65,9 @@ test("presets, modes, settings and several answers", async (t) => {
     await page.locator("#question").fill("What color is the triangle?");
     await page.locator("#send").click();
   });
-  assert.equal(await several.locator(".candidates li").count(), 3);
-  assert.equal(await several.locator(".candidate-text").first().textContent(), "yellow");
+  assert.equal(await several.locator(".answer-text").textContent(), "yellow");
+  assert.equal(await several.locator(".candidates li").count(), 2, "the best is not repeated");
+  assert.match((await several.locator("dl").textContent()) ?? "", /num_beams 4 · num_return_sequences 3/);
 
   // Beams and the answers shown of them follow each other.
   await page.locator("#advanced-open").click();
@@ -103,6 +104,8 @@ test("ranking, the map, its difference, and a conversation", async (t) => {
   assert.deepEqual((await ranked.locator(".ranked-text").allTextContents())[0], "yellow");
   assert.equal(await ranked.locator(".ranking li").count(), 3);
   await page.locator("#mode").selectOption("free");
+  await ask(page, "Where is the circle?");
+  await page.locator("#remember").check();
   await ask(page, "What color is the triangle?");
 
   const button = page.locator(".map-button").last();
@@ -122,12 +125,16 @@ test("ranking, the map, its difference, and a conversation", async (t) => {
   await button.click();
   await page.locator("#map").waitFor({ state: "hidden" });
 
-  await page.locator("#remember").check();
   const next = await turnAfter(page, async () => {
     await page.locator("#question").fill("Is it big?");
     await page.locator("#send").click();
   });
-  assert.match((await next.locator("dd").first().textContent()) ?? "", /What color is the triangle\? yellow[^]*Is it big\?/);
+  const prompt = (await next.locator("dd").first().textContent()) ?? "";
+  assert.match(prompt, /What color is the triangle\? yellow[^]*Is it big\?/);
+  assert.doesNotMatch(prompt, /Where is the circle/, "only what was said from then on");
+  assert.equal(await page.locator("#forget").textContent(), "Forget 2 turns");
+  await page.locator("#forget").click();
+  await page.locator("#forget").waitFor({ state: "hidden" });
   // Another picture ends the conversation, and takes the map away.
   await givePicture(page, "pair.png", example("pair.png"));
   assert.equal(await page.locator(".map-button:visible").count(), 0);

@@ -38,6 +38,7 @@
  * @property {number} bytes of all its files
  * @property {number} storedBytes of those that are stored
  * @property {boolean} complete whether it can be loaded without the network
+ * @property {string} sha256 of the list of its files and their hashes, as `sha256sum` prints it, sorted by name
  *
  * @typedef {object} LoadOptions
  * @property {(progress: Progress) => void} [onProgress]

@@ -222,9 +222,21 @@ export async function cachedModels() {
       bytes: bytesOf(blobs),
       storedBytes: bytesOf(there),
       complete: complete && there.length === blobs.length,
+      sha256: await digestOf(record),
     });
   }
   return [...models.values()].sort((a, b) => a.name.localeCompare(b.name) || a.url.localeCompare(b.url));
+}
+
+/**
+ * @param {ModelRecord} record
+ * @returns {Promise<string>} the SHA-256 of what `sha256sum` would print of its files, by name
+ */
+async function digestOf({ files, shards }) {
+  const lines = [...files, ...shards].map(({ name, sha256 }) => ({ name, line: `${sha256}  ${name}\n` }));
+  const text = lines.sort((a, b) => (a.name < b.name ? -1 : 1)).map(({ line }) => line).join("");
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text)));
+  return [...digest].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 /**

@@ -1,55 +1,98 @@
 /**
- * The chat: a list of turns that stays when the picture, or even the engine, is exchanged, and the
- * conversation about the current picture, which the model is told of where the visitor wants that.
+ * The chat: a list of turns that stays when the picture, the engine, or the page itself is
+ * exchanged.
+ *
+ * In: the handlers of a turn, and `onDrop(number)` for one that was none after all.
  */
 import { byId } from "./dom.js";
 import { Turn } from "./turn.js";
+
+/** @typedef {import("./told.js").Told} Told */
 
 export class Chat {
   #list = byId("turns", HTMLOListElement);
   #status = byId("chat-status", HTMLElement);
   #empty = byId("chat-empty", HTMLElement);
-  /** Turns about the current picture. @type {Turn[]} */
-  #current = [];
-  /** @type {import("../engine/protocol.js").DialogueTurn[]} */
-  #conversation = [];
+  #menu = byId("chat-menu", HTMLDetailsElement);
+  /** @type {Turn[]} */
+  #turns = [];
+  #next = 0;
+  #handlers;
+
+  /** @param {import("./turn.js").Handlers & { onDrop: (number: number) => void }} handlers */
+  constructor(handlers) {
+    // What was taken off the list is no longer kept either.
+    this.#handlers = { ...handlers, onChange: (/** @type {Turn} */ turn) => this.#turns.includes(turn) && handlers.onChange(turn) };
+  }
+
+  /** All of it, oldest first. */
+  get told() {
+    return this.#turns.map(({ told }) => told);
+  }
 
   /**
    * Starts a turn.
    *
-   * @param {import("./composer.js").Request} request
+   * @param {Omit<Told, "number" | "at" | "text" | "answer" | "ranked" | "milliseconds" | "error">} asked
    * @param {string[]} thumbnails
    */
-  turn(request, thumbnails) {
-    this.#empty.hidden = true;
-    const turn = new Turn(this.#list, this.#status, request, thumbnails);
-    this.#current.push(turn);
+  turn(asked, thumbnails) {
+    const at = new Date().toISOString();
+    const turn = this.#add({ ...asked, number: this.#next, at, text: "", answer: null, ranked: null, milliseconds: 0, error: null }, thumbnails);
+    this.#handlers.onChange(turn);
+    turn.follow();
     return turn;
+  }
+
+  /**
+   * Shows turns of before a reload.
+   *
+   * @param {Told[]} turns
+   * @param {(hashes: string[]) => string[]} addresses
+   */
+  restore(turns, addresses) {
+    for (const told of turns) this.#add(told, addresses(told.pictures)).restore();
+    this.#turns.at(-1)?.follow();
   }
 
   /** @param {Turn} turn one that was no question after all */
   withdraw(turn) {
     turn.withdraw();
-    this.#empty.hidden = this.#list.childElementCount > 0;
+    this.#turns = this.#turns.filter((one) => one !== turn);
+    this.#handlers.onDrop(turn.told.number);
+    this.#showEmpty();
+  }
+
+  /** Takes all turns away. */
+  clear() {
+    for (const turn of this.#turns) turn.withdraw();
+    this.#turns = [];
+    this.#showEmpty();
   }
 
   /**
-   * @param {string} question
-   * @param {string} answer
+   * Other pictures: turns about others cannot be shown on them.
+   *
+   * @param {string} key of the selection
+   * @returns {Turn[]} answered ones about these
    */
-  remember(question, answer) {
-    this.#conversation.push({ question, answer });
+  changePictures(key) {
+    const about = this.#turns.filter(({ told, answered }) => answered && told.pictures.join() === key);
+    for (const turn of this.#turns) if (!about.includes(turn)) turn.withdrawMap();
+    return about;
   }
 
-  /** What was said about the current picture, oldest first. */
-  get conversation() {
-    return [...this.#conversation];
+  /** @param {Told} told @param {string[]} thumbnails */
+  #add(told, thumbnails) {
+    const turn = new Turn(this.#list, this.#status, told, thumbnails, this.#handlers);
+    this.#turns.push(turn);
+    this.#next = Math.max(this.#next, told.number + 1);
+    this.#showEmpty();
+    return turn;
   }
 
-  /** Another picture: earlier turns can neither be continued nor shown on it. */
-  changePicture() {
-    for (const turn of this.#current) turn.withdrawMap();
-    this.#current = [];
-    this.#conversation = [];
+  #showEmpty() {
+    this.#empty.hidden = this.#turns.length > 0;
+    this.#menu.hidden = this.#turns.length === 0;
   }
 }

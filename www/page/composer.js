@@ -36,7 +36,6 @@ export class Composer {
   #suggestions = byId("suggestions", HTMLElement);
   #refusal = byId("ask-error", HTMLElement);
   #note = byId("ask-note", HTMLElement);
-  #remember = byId("remember", HTMLInputElement);
   #select = byId("mode", HTMLSelectElement);
   #presets = ["caption", "description"].map((id) => byId(id, HTMLButtonElement));
   /** @type {"waiting" | "ready" | "answering"} */
@@ -66,11 +65,6 @@ export class Composer {
       handlers.onStop();
     });
     this.#turnTo(); // a browser may have kept the choice over a reload
-  }
-
-  /** Whether earlier questions and answers go before the next one. */
-  get remembers() {
-    return this.#remember.checked;
   }
 
   /** The question was taken: makes room for the next. The answers to rank stay. */

@@ -54,7 +54,7 @@ export class PicturePanel {
     this.#image.addEventListener("load", () => handlers.onShow(this.#index, this.#image.naturalWidth / this.#image.naturalHeight));
     listenForDrops(byId("drop", HTMLElement), {
       onFiles: (files) => void this.#take(files, null),
-      onAddress: () => showError(this.#error, { code: "picture-undecodable", message: say("picture.address") }),
+      onAddress: () => this.complain("picture-undecodable", say("picture.address")),
     });
   }
 
@@ -111,7 +111,15 @@ export class PicturePanel {
     this.#before = null; // it is not tried over and over
     const name = refused.pictures.length === 1 && refused.pictures[0]?.name;
     const sentences = [...(name ? [`${say("file.named", { name })}:`] : []), error.message, ...(before ? [say("picture.kept")] : [])];
-    showError(this.#error, { code: error.code, message: sentences.join(" ") });
+    this.complain(error.code, sentences.join(" "));
+  }
+
+  /**
+   * @param {import("../engine/errors.js").ErrorCode} code
+   * @param {string} message
+   */
+  complain(code, message) {
+    showError(this.#error, { code, message });
   }
 
   /**
@@ -135,7 +143,7 @@ export class PicturePanel {
       await this.#take([await response.blob()], example);
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
-      showError(this.#error, { code: "network", message: say("picture.fetch", { url, reason }) });
+      this.complain("network", say("picture.fetch", { url, reason }));
     }
   }
 
@@ -149,7 +157,7 @@ export class PicturePanel {
     const note = this.#note.textContent ?? "";
     showError(this.#error, null);
     if (files.length > this.#most) {
-      return showError(this.#error, { code: "option-invalid", message: say("picture.many", { count: files.length, most: this.#most }) });
+      return this.complain("option-invalid", say("picture.many", { count: files.length, most: this.#most }));
     }
     const video = files.some(({ type }) => type.startsWith("video/"));
     this.note(say(video ? "picture.takingFrames" : "picture.reading"));
@@ -161,7 +169,7 @@ export class PicturePanel {
     const [first] = refused;
     if (!first) return;
     const rest = selection ? [say("picture.leftOut")] : this.#shown ? [say("picture.kept")] : [];
-    showError(this.#error, { code: first.code, message: [...refused.map(({ message }) => message), ...rest].join(" ") });
+    this.complain(first.code, [...refused.map(({ message }) => message), ...rest].join(" "));
   }
 
   /** @param {Selection | null} selection */

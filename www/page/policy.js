@@ -71,23 +71,40 @@ function narrow(url) {
  * @property {string} url
  * @property {boolean} agreed whether it may be loaded without asking the visitor
  * @property {string | null} problem a sentence, where it is no address
+ * @property {string | null} question that the address suggests; nobody but the visitor asks it
  */
 
 /** @returns {Asked} */
 function readAddress() {
-  const text = new URLSearchParams(location.search).get("model") ?? POCKET;
+  const given = new URLSearchParams(location.search);
+  const text = given.get("model") ?? POCKET;
+  const question = given.get("q");
   try {
     const url = folderAt(text);
     const agreed = isOurs(url) || chosen() === url.href;
     narrow(agreed ? url : OWN);
-    return { url: url.href, agreed, problem: null };
+    return { url: url.href, agreed, problem: null, question };
   } catch (error) {
     narrow(OWN);
-    return { url: text, agreed: false, problem: error instanceof Error ? error.message : String(error) };
+    return { url: text, agreed: false, problem: error instanceof Error ? error.message : String(error), question };
   }
 }
 
 export const asked = readAddress();
+
+/**
+ * An address of this page for others, who are asked before another host's model is loaded.
+ *
+ * @param {string} model its address
+ * @param {string} question to suggest, or empty
+ */
+export function linkTo(model, question) {
+  const page = new URL(OWN);
+  const url = new URL(model, OWN).href;
+  if (url !== new URL(POCKET, OWN).href) page.searchParams.set("model", url);
+  if (question) page.searchParams.set("q", question);
+  return page.href;
+}
 
 /**
  * Notes the visitor's choice in the page's address and narrows the policy to it.
@@ -98,8 +115,7 @@ export const asked = readAddress();
  */
 export function choose(text) {
   const url = folderAt(text);
-  const page = new URL(OWN);
-  if (url.href !== new URL(POCKET, OWN).href) page.searchParams.set("model", url.href);
+  const page = new URL(linkTo(url.href, ""));
   history.replaceState({ chosen: url.href }, "", page);
   if (url.origin === OWN.origin || url.origin === reachable) {
     narrow(url);

@@ -1,54 +1,94 @@
-/** One question of the chat and what came of it: an answer that streams in, or ranked answers. */
+/**
+ * One question of the chat and what came of it: an answer that streams in, or ranked answers. All
+ * that it shows is in its record, so that a turn of before a reload looks as it did.
+ */
 import { make, showError } from "./dom.js";
 import * as format from "./format.js";
+import { action, candidateList, copyButton, detailsOf, factsOf, noticesOf, rankingList } from "./turn_parts.js";
 import { say } from "./words.js";
 
 /** @typedef {import("../engine/protocol.js").Answer} Answer */
+/** @typedef {import("./told.js").Told} Told */
+
+/**
+ * @typedef {object} Handlers
+ * @property {(turn: Turn) => void} onChange what it tells has changed
+ * @property {(turn: Turn) => void} onBring its pictures are wanted back
+ * @property {(turn: Turn) => void} onAgain
+ * @property {(turn: Turn) => void} onEdit
+ */
 
 /** More small pictures than this do not fit beside a question. */
 const THUMBNAILS = 4;
 
 export class Turn {
+  /** What is kept of it. */
+  told;
   #item = make("li", "turn");
   #answer = make("p", "answer");
   #text = make("span", "answer-text");
+  #unsure = make("span", "unsure", say("turn.unsure"));
   #notice = make("p", "notice");
   #error = make("p", "error");
   #details = make("details", "details");
   #facts = make("summary", "facts");
-  #map = make("button", "plain map-button", "Where it looked");
+  #actions = make("span", "actions");
+  #map = make("button", "plain map-button", say("turn.map"));
   #status;
+  #handlers;
 
   /**
    * @param {HTMLOListElement} list
    * @param {HTMLElement} status where screen readers are told of the finished answer
-   * @param {import("./composer.js").Request} request
-   * @param {string[]} thumbnails addresses of the pictures it is about
+   * @param {Told} told
+   * @param {string[]} addresses of its pictures
+   * @param {Handlers} handlers
    */
-  constructor(list, status, request, thumbnails) {
+  constructor(list, status, told, addresses, handlers) {
+    this.told = told;
     this.#status = status;
+    this.#handlers = handlers;
+    const { request } = told;
     const asked = make("div", "question");
-    for (const address of thumbnails.slice(0, THUMBNAILS)) {
-      const image = make("img", "thumbnail");
-      image.src = address;
-      image.alt = "";
-      asked.append(image);
-    }
+    if (addresses.length) asked.append(this.#thumbnails(addresses));
     const words = make("p", "question-text", request.shown);
     asked.append(make("span", "hidden", say("turn.asked")));
     if (request.label) words.prepend(make("span", "kind", request.label), " ");
     asked.append(words);
-    this.#answer.append(make("span", "hidden", `${say("turn.answered")} `), this.#text, make("span", "cursor"));
+    this.#answer.append(make("span", "hidden", `${say("turn.answered")} `), this.#text, make("span", "cursor"), " ", this.#unsure);
     this.#answer.classList.add("streaming");
     this.#details.append(this.#facts);
     this.#map.type = "button";
     this.#map.setAttribute("aria-pressed", "false");
-    for (const part of [this.#notice, this.#error, this.#details, this.#facts, this.#map]) part.hidden = true;
+    for (const part of [this.#notice, this.#error, this.#details, this.#facts, this.#map, this.#unsure]) part.hidden = true;
+    this.#actions.append(action(say("turn.again"), () => handlers.onAgain(this)), action(say("turn.edit"), () => handlers.onEdit(this)));
+    this.#actions.hidden = true;
     const line = make("div", "turn-line");
-    line.append(this.#details, this.#map);
+    line.append(this.#details, this.#map, this.#actions);
     this.#item.append(asked, this.#answer, this.#notice, this.#error, line);
     list.append(this.#item);
-    this.#follow();
+  }
+
+  /** Whether it came to an answer, so that there is a map. */
+  get answered() {
+    return this.told.answer !== null || this.told.ranked !== null;
+  }
+
+  /** The answer, as far as it has come. */
+  get text() {
+    return this.told.text;
+  }
+
+  /** Shows what was kept of a turn, whose end may be missing. */
+  restore() {
+    const { answer, ranked, error, text } = this.told;
+    if (answer) return this.#showAnswer(answer);
+    if (ranked) return this.#showRanked(ranked);
+    this.#settle();
+    this.#text.textContent = text;
+    if (error) return this.#showError(error);
+    this.#notice.textContent = say("turn.interrupted");
+    this.#notice.hidden = false;
   }
 
   /**
@@ -57,31 +97,26 @@ export class Turn {
    * @param {Promise<unknown>} ready
    */
   waitFor(ready) {
-    this.#tell("It will be answered as soon as the model has arrived.");
+    this.#tell(say("turn.waits"));
     const arrived = () => void (this.#notice.hidden = true);
     ready.then(arrived, arrived);
   }
 
   /** @param {string} text */
   add(text) {
-    this.#text.textContent += text;
-    this.#follow();
+    this.told.text += text;
+    this.#text.textContent = this.told.text;
+    this.#handlers.onChange(this);
+    this.follow();
   }
 
   /** @param {Answer} answer */
   finish(answer) {
-    this.#settle();
-    const { text, statistics } = answer;
-    this.#text.textContent = text || (answer.stopped ? "" : "(The model gave an empty answer.)");
-    this.#showNotices(answer);
-    if (answer.candidates.length > 1) this.#answer.after(candidateList(answer.candidates));
-    const facts = [`first token after ${format.duration(statistics.timeToFirstTokenMs)}`];
-    facts.push(format.count(statistics.tokens, "token"));
-    if (statistics.tokens > 1) facts.push(`${statistics.tokensPerSecond.toFixed(1)} tokens/s`);
-    if (statistics.visionCached) facts.push("picture features cached");
-    this.#showFacts(facts, detailsOf(answer));
-    this.#status.textContent = `Answer: ${this.#text.textContent} ${this.#notice.textContent}`;
-    this.#follow();
+    this.told.answer = answer;
+    this.told.text = answer.text;
+    this.#showAnswer(answer);
+    this.#status.textContent = say("turn.said", { answer: this.#text.textContent ?? "", notice: this.#notice.textContent ?? "" });
+    this.#done();
   }
 
   /**
@@ -89,26 +124,37 @@ export class Turn {
    * @param {number} milliseconds
    */
   ranked(ranked, milliseconds) {
-    this.#settle();
-    this.#text.textContent = ranked[0]?.text ?? "";
-    this.#answer.after(rankingList(ranked));
-    const likelihoods = ranked.map(({ text, logLikelihood }) => /** @type {[string, string]} */ ([text, format.score(logLikelihood)]));
-    this.#showFacts([`${format.count(ranked.length, "answer")} ranked in ${format.duration(milliseconds)}`], [["Log-likelihood", ""], ...likelihoods]);
-    this.#status.textContent = `Ranked: ${ranked.map(({ text, probability }) => `${text}, ${format.percent(probability)}`).join("; ")}`;
-    this.#follow();
+    this.told.ranked = ranked;
+    this.told.milliseconds = milliseconds;
+    this.told.text = ranked[0]?.text ?? "";
+    this.#showRanked(ranked);
+    this.#status.textContent = say("turn.rankedSaid", { answers: ranked.map(({ text, probability }) => `${text}, ${format.percent(probability)}`).join("; ") });
+    this.#done();
   }
 
   /** @param {import("../engine/protocol.js").PlainError} error */
   fail(error) {
+    this.told.error = { code: error.code, message: error.message };
     this.#settle();
-    if (error.code === "cancelled") {
-      this.#tell("Stopped.");
-    } else {
-      this.#notice.hidden = true;
-      showError(this.#error, error);
-      this.#status.textContent = error.message;
-    }
-    this.#follow();
+    this.#showError(error);
+    this.#status.textContent = this.#notice.textContent || error.message;
+    this.#done();
+  }
+
+  /** The model finds its own answer unlikely. */
+  doubt() {
+    this.#unsure.hidden = false;
+    this.#unsure.title = say("turn.unsureWhy");
+  }
+
+  /**
+   * Puts something below the answer.
+   *
+   * @param {HTMLElement} part
+   */
+  append(part) {
+    this.#item.append(part);
+    this.follow();
   }
 
   /**
@@ -118,23 +164,18 @@ export class Turn {
    */
   offerMap(onToggle) {
     this.#map.hidden = false;
-    this.#map.addEventListener("click", onToggle);
+    this.#map.onclick = onToggle;
   }
 
   /** @param {boolean} shown */
   mapShown(shown) {
     this.#map.setAttribute("aria-pressed", String(shown));
-    this.#map.textContent = shown ? "Hide where it looked" : "Where it looked";
+    this.#map.textContent = say(shown ? "turn.mapHide" : "turn.map");
   }
 
   /** The focus, and with it the sight, comes back to the turn. */
   focusMap() {
     this.#map.focus();
-  }
-
-  /** The answer, as far as it has come. */
-  get text() {
-    return this.#text.textContent ?? "";
   }
 
   /** Its pictures are no longer the model's, so there is no map any more. */
@@ -147,20 +188,60 @@ export class Turn {
     this.#item.remove();
   }
 
+  /** Keeps the end in sight, unless the visitor has scrolled back. */
+  follow() {
+    this.#item.scrollIntoView({ block: "nearest" });
+  }
+
+  #done() {
+    this.#handlers.onChange(this);
+    this.follow();
+  }
+
+  /** @param {string[]} addresses */
+  #thumbnails(addresses) {
+    const button = action("", () => this.#handlers.onBring(this));
+    button.className = "plain bring";
+    button.title = say("turn.bring");
+    button.setAttribute("aria-label", say("turn.bring"));
+    for (const address of addresses.slice(0, THUMBNAILS)) {
+      const image = make("img", "thumbnail");
+      image.src = address;
+      image.alt = "";
+      button.append(image);
+    }
+    return button;
+  }
+
   /** @param {Answer} answer */
-  #showNotices({ truncatedQuestion, droppedTurns, stopReason }) {
-    const notices = [];
-    if (truncatedQuestion) notices.push("The question was longer than the model can read; its beginning was cut off.");
-    if (droppedTurns > 0) notices.push(`The conversation was longer than the model can read; ${format.count(droppedTurns, "oldest turn")} left out.`);
-    if (stopReason === "asked") notices.push("Stopped.");
-    if (stopReason === "length") notices.push("The answer reached its length limit.");
-    this.#notice.textContent = notices.join(" ");
-    this.#notice.hidden = notices.length === 0;
+  #showAnswer(answer) {
+    this.#settle();
+    this.#text.textContent = answer.text || (answer.stopped ? "" : say("turn.empty"));
+    this.#notice.textContent = noticesOf(answer).join(" ");
+    this.#notice.hidden = !this.#notice.textContent;
+    if (answer.candidates.length > 1) this.#answer.after(candidateList(answer.candidates));
+    this.#showFacts(factsOf(answer), detailsOf(answer, this.told));
+  }
+
+  /** @param {import("../engine/protocol.js").Ranked[]} ranked */
+  #showRanked(ranked) {
+    this.#settle();
+    this.#text.textContent = this.told.text;
+    this.#answer.after(rankingList(ranked));
+    const likelihoods = ranked.map(({ text, logLikelihood }) => /** @type {[string, string]} */ ([text, format.score(logLikelihood)]));
+    this.#showFacts([say("turn.ranked", { count: ranked.length, time: format.duration(this.told.milliseconds) })], [[say("turn.logLikelihood"), ""], ...likelihoods]);
+  }
+
+  /** @param {import("../engine/protocol.js").PlainError} error */
+  #showError(error) {
+    if (error.code === "cancelled") return this.#tell(say("turn.stopped"));
+    this.#notice.hidden = true;
+    showError(this.#error, error);
   }
 
   /**
    * @param {string[]} facts
-   * @param {[name: string, value: string][]} details
+   * @param {import("./turn_parts.js").Detail[]} details
    */
   #showFacts(facts, details) {
     this.#facts.textContent = facts.join(" · ");
@@ -176,63 +257,10 @@ export class Turn {
     this.#notice.hidden = false;
   }
 
-  /** Keeps the end in sight, unless the visitor has scrolled back. */
-  #follow() {
-    this.#item.scrollIntoView({ block: "nearest" });
-  }
-
   #settle() {
     this.#answer.classList.remove("streaming");
     this.#answer.querySelector(".cursor")?.remove();
+    this.#actions.hidden = false;
+    if (this.told.text && navigator.clipboard) this.#actions.prepend(copyButton(this.told.text));
   }
-}
-
-/** @param {import("../engine/protocol.js").Candidate[]} candidates */
-function candidateList(candidates) {
-  const list = make("ol", "candidates");
-  list.setAttribute("aria-label", "All answers, best first");
-  for (const { text, score } of candidates) {
-    const item = make("li", "");
-    item.append(make("span", "candidate-text", text || "(empty)"));
-    if (score !== null) item.append(" ", make("span", "score", format.score(score)));
-    list.append(item);
-  }
-  return list;
-}
-
-/** @param {import("../engine/protocol.js").Ranked[]} ranked */
-function rankingList(ranked) {
-  const list = make("ol", "ranking");
-  list.setAttribute("aria-label", "Answers by probability");
-  for (const { text, probability } of ranked) {
-    const item = make("li", "");
-    const track = make("span", "track");
-    const bar = make("span", "bar");
-    bar.style.inlineSize = `${100 * probability}%`;
-    track.append(bar);
-    item.append(make("span", "ranked-text", text), make("span", "ranked-share", format.percent(probability)), track);
-    list.append(item);
-  }
-  return list;
-}
-
-/**
- * @param {Answer} answer
- * @returns {[name: string, value: string][]}
- */
-function detailsOf({ prompt, score, seed, stopReason, statistics }) {
-  const { visionMs, visionCached, bridgeMs, prefillMs, decoderMs, steps } = statistics;
-  /** @type {[string, string][]} */
-  const details = [
-    ["Prompt", prompt],
-    ["Picture", visionCached ? "cached" : format.duration(visionMs)],
-    ["Q-Former", format.duration(bridgeMs)],
-    ["Prompt", format.duration(prefillMs)],
-    ["Decoder", `${format.duration(decoderMs)}, ${format.count(steps, "step")}`],
-    ["A step", `${format.count(Math.round(statistics.dispatchesPerToken), "kernel")}, ${format.count(Math.round(10 * statistics.submitsPerToken) / 10, "GPU submit")}, ${format.bytes(statistics.readbackBytesPerToken)} read back`],
-    ["Ended by", { end: "the model", length: "the length limit", "stop-string": "a stop string", asked: "you" }[stopReason]],
-  ];
-  if (score !== null) details.push(["Score", format.score(score)]);
-  if (seed !== null) details.push(["Seed", String(seed)]);
-  return details;
 }
