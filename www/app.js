@@ -8,6 +8,7 @@ import { Model } from "./engine/engine.js";
 import { plainError } from "./engine/errors.js";
 import { prompts } from "./engine/prompts.js";
 import { serviceWorkerAddress } from "./engine/script_urls.js";
+import { Unfit } from "./page/addresses.js";
 import { Chat } from "./page/chat.js";
 import { ChatMenu } from "./page/chat_menu.js";
 import { Composer } from "./page/composer.js";
@@ -49,6 +50,7 @@ let rebuiltAt = -Infinity;
 let generalQuestions = [];
 
 const modelPanel = new ModelPanel({
+  link: () => linkTo(modelUrl, ""),
   onLoad: pick,
   onCancel: () => loading?.abort(),
   onAgain: () => void load(modelUrl),
@@ -90,8 +92,13 @@ function pick(text) {
     const url = choose(text);
     if (url !== null) void load(url);
   } catch (error) {
-    modelPanel.propose(text, error instanceof Error ? error.message : String(error));
+    modelPanel.propose(text, unfit(error));
   }
+}
+
+/** @param {unknown} error @returns {string} a sentence */
+function unfit(error) {
+  return error instanceof Unfit ? say(error.key, error.params) : plainError(error).message;
 }
 
 /** @param {string} url */
@@ -288,7 +295,7 @@ composer.allow("waiting");
 await restore();
 void showExamples().catch(() => {}); // without a network, and not kept yet: there are none
 if (asked.agreed) void load(asked.url);
-else modelPanel.propose(asked.url, asked.problem);
+else modelPanel.propose(asked.url, asked.problem && unfit(asked.problem));
 // Keeps the page's own files for visits without a network. The list of them is asked for past the
 // browser's cache, as `sw.js` itself is, so that an update is noticed.
 void navigator.serviceWorker?.register(serviceWorkerAddress(), { updateViaCache: "none" }).catch(() => {});

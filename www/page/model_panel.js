@@ -1,7 +1,8 @@
 /**
  * The model's panel: which model is loaded, its loading bar with Cancel, and the picker.
  *
- * In: `onLoad(url, name)` when the visitor asks for a model, `onCancel()` while one loads.
+ * In: `onLoad(url, name)` when the visitor asks for a model, `onCancel()` while one loads, `link()`,
+ * the page's address with the model that is loaded.
  * Out: methods that show each state.
  */
 import { keepStorage } from "../engine/store.js";
@@ -9,6 +10,10 @@ import { byId, handFocus, showError } from "./dom.js";
 import * as format from "./format.js";
 import { shareOf } from "./loading.js";
 import { StoredModels } from "./stored_models.js";
+import { say } from "./words.js";
+
+/** What is there on every page. */
+const POCKET = "./pocket/";
 
 /** From here on the browser is asked not to clear its storage by itself; some ask the visitor. */
 const LARGE_BYTES = 256e6;
@@ -27,6 +32,10 @@ export class ModelPanel {
   #warning = byId("model-warning", HTMLElement);
   #error = byId("model-error", HTMLElement);
   #again = byId("model-again", HTMLButtonElement);
+  /** The way out of a model that cannot be had. */
+  #instead = byId("model-instead", HTMLButtonElement);
+  #proposal = byId("model-proposal", HTMLElement);
+  #link = byId("model-link", HTMLButtonElement);
   #picker = byId("model-picker", HTMLFormElement);
   #url = byId("model-url", HTMLInputElement);
   #stored;
@@ -35,11 +44,21 @@ export class ModelPanel {
   #loadedName = "";
   /** Announced to screen readers at every tenth only. */
   #announced = -1;
+  #isPocket = true;
+  #fromStorage = false;
 
-  /** @param {{ onLoad: (url: string) => void, onCancel: () => void, onAgain: () => void }} handlers */
+  /** @param {{ link: () => string, onLoad: (url: string) => void, onCancel: () => void, onAgain: () => void }} handlers */
   constructor(handlers) {
     this.#cancel.addEventListener("click", handlers.onCancel);
     this.#again.addEventListener("click", handlers.onAgain);
+    this.#instead.addEventListener("click", () => {
+      this.#openPicker(false);
+      handlers.onLoad(POCKET);
+    });
+    this.#link.addEventListener("click", async () => {
+      const done = await navigator.clipboard?.writeText(handlers.link()).then(() => true, () => false);
+      this.#link.textContent = say(done ? "turn.copied" : "turn.notCopied");
+    });
     this.#change.addEventListener("click", () => this.#openPicker(this.#picker.hidden));
     byId("model-pick-cancel", HTMLButtonElement).addEventListener("click", () => {
       this.#openPicker(false);
@@ -48,7 +67,7 @@ export class ModelPanel {
     this.#picker.addEventListener("submit", (event) => {
       event.preventDefault();
       const other = byId("model-other", HTMLInputElement).checked;
-      const url = other ? this.#url.value.trim() : "./pocket/";
+      const url = other ? this.#url.value.trim() : POCKET;
       if (!url) return this.#url.focus();
       this.#openPicker(false);
       handlers.onLoad(url);
@@ -69,25 +88,36 @@ export class ModelPanel {
     this.#url.value = url;
     byId("model-other", HTMLInputElement).checked = true;
     if (!this.#loadedName) {
-      this.#name.textContent = "No model yet";
+      this.#name.textContent = say("model.none");
       this.#state.textContent = "";
       this.#loading.hidden = true;
+      this.#instead.hidden = false;
     }
-    this.#openPicker(true);
+    this.openPicker();
+    this.#proposal.hidden = problem !== null;
+    this.#proposal.textContent = problem === null ? say("model.proposal", { host: new URL(url, document.baseURI).host }) : "";
     showError(this.#error, problem === null ? null : { code: "option-invalid", message: problem });
+  }
+
+  /** Lets the visitor choose another model. */
+  openPicker() {
+    this.#openPicker(true);
   }
 
   /** @param {string} url */
   startLoading(url) {
     this.#loadedName = nameOf(url);
+    this.#isPocket = url === POCKET || url === new URL(POCKET, document.baseURI).href;
+    this.#fromStorage = false;
+    this.#proposal.hidden = this.#instead.hidden = true;
     this.#announced = -1;
     this.#name.textContent = this.#loadedName;
-    this.#state.textContent = "loading";
+    this.#state.textContent = say("model.opening");
     this.#state.dataset.state = "loading";
     this.#loading.hidden = false;
     handFocus(this.#again, this.#cancel);
     this.#bar.removeAttribute("value");
-    this.#text.textContent = "Reading the model's description …";
+    this.#text.textContent = say("model.reading");
     this.#again.hidden = true;
     showError(this.#error, null);
     this.#warn(null);
@@ -98,6 +128,7 @@ export class ModelPanel {
     const { phase, loaded, total } = progress;
     if (progress.warning) this.#warn(progress.warning);
     if (phase === "manifest" || total === 0) return;
+    this.#fromStorage = progress.fromCache >= total;
     const share = shareOf(progress);
     if (share === null) this.#bar.removeAttribute("value");
     else this.#bar.value = share;
@@ -109,16 +140,17 @@ export class ModelPanel {
     const tenth = Math.floor((10 * loaded) / total);
     if (tenth > this.#announced) {
       this.#announced = tenth;
-      this.#state.textContent = tenth === 0 ? "loading" : `loading, ${tenth * 10} %`;
+      this.#state.textContent = tenth === 0 ? say("model.opening") : say("model.openingShare", { share: tenth * 10 });
     }
   }
 
   /** @param {import("../engine/protocol.js").ModelInfo} info */
   ready(info) {
     this.#loading.hidden = true;
-    const facts = [info.format, `${format.parameters(info.parameters)} parameters`, format.bytes(info.bytes)];
+    const facts = [say("model.ready"), info.format, say("model.parameters", { number: format.parameters(info.parameters) }), format.bytes(info.bytes)];
+    if (this.#fromStorage) facts.push(say("model.fromStorage"));
     this.#name.textContent = info.name || this.#loadedName;
-    this.#state.textContent = `ready · ${facts.join(" · ")}`;
+    this.#state.textContent = facts.join(" · ");
     this.#state.dataset.state = "ready";
   }
 
@@ -127,10 +159,11 @@ export class ModelPanel {
    * @param {boolean} again whether loading it again may help
    */
   failed(error, again) {
-    this.#state.textContent = error.code === "cancelled" ? "not loaded" : "could not be loaded";
+    this.#state.textContent = say(error.code === "cancelled" ? "model.notLoaded" : "model.failed");
     this.#state.dataset.state = "failed";
     showError(this.#error, error.code === "cancelled" ? null : error);
     this.#again.hidden = !again;
+    this.#instead.hidden = this.#isPocket;
     handFocus(this.#cancel, again ? this.#again : this.#change);
     this.#loading.hidden = true;
   }
@@ -156,6 +189,9 @@ export class ModelPanel {
     if (!open) handFocus(this.#picker, this.#change);
     this.#picker.hidden = !open;
     this.#change.setAttribute("aria-expanded", String(open));
+    this.#link.hidden = !this.#loadedName || !navigator.clipboard;
+    this.#link.textContent = say("model.link");
+    this.#proposal.hidden = true;
     if (!open) return;
     /** @type {HTMLElement | null} */ (this.#picker.querySelector("input:checked"))?.focus();
     void this.#stored.show();
@@ -175,12 +211,11 @@ export class ModelPanel {
  * @returns {string}
  */
 function describe({ phase, loaded, total, fromCache, bytesPerSecond, secondsLeft }) {
-  if (loaded >= total) return `${format.bytes(total)} · preparing the model on the GPU`;
-  const parts = [`${format.bytes(loaded)} of ${format.bytes(total)}`];
-  if (phase === "cache") parts[0] += " from this browser’s storage";
-  if (bytesPerSecond > 0) parts.push(`${format.bytes(bytesPerSecond)}/s`);
-  if (secondsLeft !== null) parts.push(`${format.countdown(secondsLeft)} left`);
-  if (phase === "download" && fromCache > 0) parts.push(`${format.bytes(fromCache)} were stored already`);
+  if (loaded >= total) return say("model.preparing", { total: format.bytes(total) });
+  const parts = [say(phase === "cache" ? "model.bytesStored" : "model.bytes", { loaded: format.bytes(loaded), total: format.bytes(total) })];
+  if (bytesPerSecond > 0) parts.push(say("model.rate", { bytes: format.bytes(bytesPerSecond) }));
+  if (secondsLeft !== null) parts.push(say("model.left", { time: format.countdown(secondsLeft) }));
+  if (phase === "download" && fromCache > 0) parts.push(say("model.hadBytes", { bytes: format.bytes(fromCache) }));
   return parts.join(" · ");
 }
 

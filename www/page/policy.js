@@ -10,6 +10,8 @@
  * another host is opened anew. The engine's worker inherits both.
  */
 
+import { Unfit, folderAt } from "./addresses.js";
+
 const POCKET = "./pocket/";
 /** The folder of the page. */
 const OWN = new URL("./", document.baseURI);
@@ -18,24 +20,9 @@ const REDIRECTS = new Map([["https://huggingface.co", ["https://*.hf.co", "https
 /** The one foreign origin that may be reached. @type {string | null} */
 let reachable = null;
 
-/**
- * The address of a folder, from what somebody typed or linked to.
- *
- * @param {string} text
- * @returns {URL}
- * @throws {Error} with a sentence for the visitor
- */
-function folderAt(text) {
-  const url = URL.canParse(text, document.baseURI) ? new URL(text, document.baseURI) : null;
-  if (url?.protocol !== "https:" && url?.protocol !== "http:") {
-    throw new Error(`“${text}” is not the address of a model. It begins with https://, or is a folder beside this page.`);
-  }
-  // A policy has no words for other hosts, and reads a * as any host.
-  if (url.origin !== OWN.origin && !/^[a-z0-9.-]+$/.test(url.hostname)) {
-    throw new Error(`This page cannot be limited to the host ${url.host}. Give one by its name.`);
-  }
-  return url;
-}
+/** The http origins that the page's own policy lets it read, which a server of this machine may have added. */
+const PLAIN = new Set(document.querySelector('meta[http-equiv="Content-Security-Policy"]')?.getAttribute("content")?.match(/\bhttp:[^\s;]+/g));
+const folder = (/** @type {string} */ text) => folderAt(text, OWN, (origin) => PLAIN.has(origin));
 
 /**
  * Whether nobody needs to be asked: a folder below the page's own. The rest of the origin may be
@@ -70,7 +57,7 @@ function narrow(url) {
  * @typedef {object} Asked
  * @property {string} url
  * @property {boolean} agreed whether it may be loaded without asking the visitor
- * @property {string | null} problem a sentence, where it is no address
+ * @property {Unfit | null} problem where it is no address that will do
  * @property {string | null} question that the address suggests; nobody but the visitor asks it
  */
 
@@ -80,13 +67,13 @@ function readAddress() {
   const text = given.get("model") ?? POCKET;
   const question = given.get("q");
   try {
-    const url = folderAt(text);
+    const url = folder(text);
     const agreed = isOurs(url) || chosen() === url.href;
     narrow(agreed ? url : OWN);
     return { url: url.href, agreed, problem: null, question };
   } catch (error) {
     narrow(OWN);
-    return { url: text, agreed: false, problem: error instanceof Error ? error.message : String(error), question };
+    return { url: text, agreed: false, problem: error instanceof Unfit ? error : new Unfit("address.none", { text }), question };
   }
 }
 
@@ -111,10 +98,10 @@ export function linkTo(model, question) {
  *
  * @param {string} text
  * @returns {string | null} the address to load from; null where the page is opened anew for it
- * @throws {Error} with a sentence for the visitor
+ * @throws {Unfit}
  */
 export function choose(text) {
-  const url = folderAt(text);
+  const url = folder(text);
   const page = new URL(linkTo(url.href, ""));
   history.replaceState({ chosen: url.href }, "", page);
   if (url.origin === OWN.origin || url.origin === reachable) {

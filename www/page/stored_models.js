@@ -6,6 +6,7 @@
 import { cachedModels, deleteCachedModel, deleteCachedModels } from "../engine/store.js";
 import { byId, make } from "./dom.js";
 import * as format from "./format.js";
+import { say } from "./words.js";
 
 /** @typedef {import("../engine/protocol.js").StoredModel} StoredModel */
 
@@ -26,8 +27,8 @@ export class StoredModels {
     const models = await cachedModels();
     const bytes = models.reduce((sum, { storedBytes }) => sum + storedBytes, 0);
     this.#note.textContent = models.length
-      ? `Stored in this browser: ${format.bytes(bytes)}`
-      : "No model is stored in this browser.";
+      ? say("stored.sum", { bytes: format.bytes(bytes) })
+      : say("stored.none");
     this.#clear.hidden = models.length < 2;
     this.#list.replaceChildren(...models.map((model) => this.#item(model)));
   }
@@ -37,14 +38,14 @@ export class StoredModels {
     const item = make("li", "stored");
     const size = model.complete
       ? format.bytes(model.bytes)
-      : `${format.bytes(model.storedBytes)} of ${format.bytes(model.bytes)}, incomplete`;
+      : say("stored.part", { stored: format.bytes(model.storedBytes), bytes: format.bytes(model.bytes) });
     const text = make("span", "");
     text.append(make("b", "", model.name), make("small", "", `${model.format} · ${size}`), make("small", "address", model.url));
-    const load = make("button", "plain", model.complete ? "Load" : "Resume");
-    const remove = make("button", "plain", "Delete");
-    for (const [button, verb] of /** @type {const} */ ([[load, model.complete ? "Load" : "Resume"], [remove, "Delete"]])) {
+    const load = make("button", "plain", say(model.complete ? "model.load" : "stored.resume"));
+    const remove = make("button", "plain", say("stored.delete"));
+    for (const button of [load, remove]) {
       button.type = "button";
-      button.setAttribute("aria-label", `${verb} ${model.name} (${model.format})`);
+      button.setAttribute("aria-label", `${button.textContent} ${model.name} (${model.format})`);
     }
     load.addEventListener("click", () => this.#onLoad(model.url));
     remove.addEventListener("click", () => void this.#delete(deleteCachedModel(model.url)));
