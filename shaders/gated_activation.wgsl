@@ -1,5 +1,5 @@
 // T5's gated feed-forward: out = act(gate) * up, value by value. Needs activate() of
-// shaders/parts. Constants: WORKGROUP, ACTIVATION.
+// shaders/parts. Constant: WORKGROUP.
 struct Params { count: u32 }
 
 @group(0) @binding(auto) var<storage, read_write> gate: array<f32>;

@@ -8,7 +8,7 @@
 // still fills the GPU without a second pass; they add up in workgroup memory at the end.
 // Nothing here is a loop over an array of sums, which not every compiler keeps in registers.
 // Needs weight8() of shaders/weights, activate() and multiply_add() of shaders/parts.
-// Constants: THREAD_ROWS, SLICES, DEPTH (a multiple of 8 and of 4 * SLICES), ACTIVATION.
+// Constants: THREAD_ROWS, SLICES, DEPTH (a multiple of 8 and of 4 * SLICES).
 // Flags: BIAS, RESIDUAL; VECTORS where k is a multiple of 4, so that x is read four at a time.
 struct Params { m: u32, n: u32, k: u32 }
 

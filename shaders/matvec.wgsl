@@ -8,7 +8,7 @@
 // cache [ROWS, capacity, 2 n] and the product, from column `column` on, a token's keys, values, or
 // with two matrices both.
 // Needs eight_at() and dot8() of shaders/weights and activate() of shaders/parts.
-// Constants: ROWS, MATRICES, LANES a power of two from TILE on, WORKGROUP, TILE = 4, ACTIVATION.
+// Constants: ROWS, MATRICES, LANES a power of two from TILE on, WORKGROUP, TILE = 4.
 // Flags: VECTOR (k is a multiple of 8), NORM, BIAS, RESIDUAL, GATE, CACHE.
 struct Params { m: u32, n: u32, k: u32, capacity: u32, column: u32, epsilon: f32 }
 

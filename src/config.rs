@@ -7,14 +7,12 @@
 //! sections of `config.json` are read beside the models that they describe
 //! ([`ModelConfig`](crate::models::ModelConfig)).
 
-mod activation;
 pub(crate) mod check;
 pub mod knobs;
 pub mod processor;
 #[cfg(test)]
 mod tests;
 
-pub use activation::Activation;
 pub use check::MAX_HEAD_WIDTH;
 pub use knobs::{AskOptions, GenerationConfig, Settings};
 pub use processor::{PictureSize, PreprocessorConfig};

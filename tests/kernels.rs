@@ -12,8 +12,9 @@ mod record;
 mod step;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use instructblip_web::config::Activation;
-use instructblip_web::kernels::{self, Attention, Epilogue, Matrix, Reach, words_tensor};
+use instructblip_web::kernels::{
+    self, Activation, Attention, Epilogue, Matrix, Reach, words_tensor,
+};
 use instructblip_web::quant::Format;
 
 /// A small deterministic generator (splitmix64).
@@ -135,13 +136,8 @@ fn check_linear(random: &mut Random, format: Format, [m, n, k]: [usize; 3]) {
     let (x, w) = (random.values(m * k), random.values(n * k));
     let (bias, residual) = (random.values(n), random.values(m * n));
     let (with_bias, with_residual) = (random.below(2) == 1, random.below(2) == 1);
-    let activation = random.one_of(&[
-        None,
-        Some(Activation::Gelu),
-        Some(Activation::GeluNew),
-        Some(Activation::Relu),
-        Some(Activation::Silu),
-    ]);
+    let activations: Vec<_> = Activation::ALL.iter().copied().map(Some).chain([None]).collect();
+    let activation = random.one_of(&activations);
     let what = format!(
         "linear {format} [{m}, {k}] x [{n}, {k}] {activation:?} bias {with_bias} residual {with_residual}"
     );
@@ -272,7 +268,7 @@ fn norms_equal_their_oracles() {
 #[test]
 fn gated_activation_equals_its_oracle() {
     let mut random = Random(4);
-    for activation in [Activation::Gelu, Activation::GeluNew, Activation::Relu, Activation::Silu] {
+    for &activation in Activation::ALL {
         for count in [1, 63, 64, 65, 5000] {
             // Wide enough to reach the flat ends of every activation.
             let gate: Vec<f32> = random.values(count).iter().map(|x| x * 5.0).collect();

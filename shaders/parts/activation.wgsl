@@ -1,5 +1,5 @@
-// Activation functions, chosen by the constant ACTIVATION: 0 none, 1 gelu (erf), 2 gelu (tanh
-// form, "gelu_new"), 3 relu, 4 silu.
+// What the activation functions are made of; activate() itself comes from the table in
+// src/kernels/activation.rs.
 
 // erf to a few units in the last place of f32: a ratio of odd/even polynomials on [-4, 4],
 // the coefficients are those used by Eigen and XLA.
@@ -21,14 +21,7 @@ fn erf(value: f32) -> f32 {
     return x * p / q;
 }
 
-fn activate(x: f32) -> f32 {
-    if (ACTIVATION == 1u) { return 0.5 * x * (1.0 + erf(x * 0.7071067811865476)); }
-    if (ACTIVATION == 2u) {
-        // tanh written with exp of a clamped argument: some drivers' tanh overflows.
-        let inner = clamp(0.7978845608028654 * (x + 0.044715 * x * x * x), -20.0, 20.0);
-        return x - x / (1.0 + exp(2.0 * inner));
-    }
-    if (ACTIVATION == 3u) { return max(x, 0.0); }
-    if (ACTIVATION == 4u) { return x / (1.0 + exp(-x)); }
-    return x;
+// exp of a clamped argument: WGSL leaves open what comes of one that overflows.
+fn sigmoid(x: f32) -> f32 {
+    return 1.0 / (1.0 + exp(-clamp(x, -80.0, 80.0)));
 }

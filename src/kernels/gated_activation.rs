@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 
-use super::activation::{self, Activation};
+use super::activation::Activation;
 use super::launch::{Arg, Launch, Shader, Work, fold_grid, kernel};
 
 kernel! {
@@ -33,21 +33,18 @@ pub fn gated_activation(gate: &Tensor<3>, up: &Tensor<3>, activation: Activation
             .floats()
             .iter()
             .zip(host[1].floats())
-            .map(|(gate, up)| {
-                (activation::apply(Some(activation), f64::from(*gate)) * f64::from(*up)) as f32
-            })
+            .map(|(gate, up)| (activation.apply(f64::from(*gate)) * f64::from(*up)) as f32)
             .collect()
     })
     .reshape(shape)
 }
 
 fn shader(activation: Activation) -> Shader {
-    KERNEL.shader(
-        vec![("WORKGROUP", WORKGROUP), ("ACTIVATION", activation::constant(Some(activation)))],
-        vec![],
-    )
+    let mut shader = KERNEL.shader(vec![("WORKGROUP", WORKGROUP)], vec![]);
+    shader.parts.insert(0, Activation::wgsl(Some(activation)));
+    shader
 }
 
 fn variants() -> Vec<Shader> {
-    [Activation::Gelu, Activation::GeluNew, Activation::Relu, Activation::Silu].map(shader).to_vec()
+    Activation::ALL.iter().copied().map(shader).collect()
 }

@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 
-use super::activation::{self, Activation};
+use super::activation::Activation;
 use super::launch::{Arg, Host, Launch, Shader, Work, kernel};
 use super::matrix::Matrix;
 use super::product::{Epilogue, finish, product};
@@ -104,9 +104,9 @@ impl Variant {
     /// Weight access, activation, then the kernel itself.
     fn shader(self, tile: Tile) -> Shader {
         let mut shader = Matrix::shader(KERNEL.name, self.format);
+        shader.parts.push(Activation::wgsl(self.activation));
         shader.parts.extend(KERNEL.parts);
         shader.constants.extend([
-            ("ACTIVATION", activation::constant(self.activation)),
             ("THREAD_ROWS", tile.thread_rows),
             ("SLICES", tile.slices),
             // Slices halve what each does between two barriers, so they go deeper: up to 16 KiB

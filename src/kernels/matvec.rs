@@ -2,7 +2,7 @@
 
 use burn::tensor::{Int, Tensor};
 
-use super::activation::{self, Activation};
+use super::activation::Activation;
 use super::launch::{Arg, Host, Launch, Shader, Work, fold_grid, kernel};
 use super::matrix::Matrix;
 use super::product::{Epilogue, Norm, finish, product};
@@ -179,6 +179,7 @@ impl Variant {
 
     fn shader(&self, rows: u32, k: usize) -> Shader {
         let mut shader = Matrix::shader(KERNEL.name, self.format);
+        shader.parts.push(Activation::wgsl(self.activation));
         shader.parts.extend(KERNEL.parts);
         shader.set("MATRICES", self.matrices as u32);
         shader.constants.extend([
@@ -186,7 +187,6 @@ impl Variant {
             ("LANES", lanes(k)),
             ("WORKGROUP", WORKGROUP),
             ("TILE", TILE),
-            ("ACTIVATION", activation::constant(self.activation)),
         ]);
         let flags = [
             ("VECTOR", k.is_multiple_of(8)),

@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 
-use super::activation::{self, Activation};
+use super::activation::Activation;
 use super::rms_norm;
 
 /// What happens to the product before it is written.
@@ -48,7 +48,8 @@ pub(super) fn finish(
 ) -> Vec<f32> {
     let at = |values: Option<&[f32]>, i: usize| values.map_or(0.0, |v| f64::from(v[i]));
     let value = |(i, sum): (usize, &f64)| {
-        let value = activation::apply(activation, sum + at(bias, i % n));
+        let sum = sum + at(bias, i % n);
+        let value = activation.map_or(sum, |activation| activation.apply(sum));
         (value * gate.map_or(1.0, |gate| gate[i]) + at(residual, i)) as f32
     };
     sums.iter().enumerate().map(value).collect()

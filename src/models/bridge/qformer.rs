@@ -12,11 +12,11 @@ use burn::tensor::Tensor;
 use serde::Deserialize;
 
 use super::{Connector, ConnectorSizes, Instruction};
-use crate::config::Activation;
 use crate::config::check::{
     FILE, MAX_LAYERS, MAX_POSITIONS, MAX_WIDTH, Section, parse_json, section,
 };
 use crate::error::Result;
+use crate::kernels::Activation;
 use crate::kernels::{Attention, attention, attention_map, words_tensor};
 use crate::models::{Probe, bytes_of, stage_bytes};
 use crate::nn::{Embedding, LayerNorm, Linear};

@@ -8,10 +8,10 @@ use burn::tensor::{Device, Tensor, TensorData};
 use serde::Deserialize;
 
 use super::{Grid, Tower, TowerSizes};
-use crate::config::Activation;
 use crate::config::check::{MAX_IMAGE_SIZE, MAX_LAYERS, MAX_PATCHES, MAX_WIDTH, Section};
 use crate::error::Result;
 use crate::image::PixelValues;
+use crate::kernels::Activation;
 use crate::kernels::{Attention, attention};
 use crate::models::stage_bytes;
 use crate::nn::{LayerNorm, Linear};

@@ -1,8 +1,8 @@
 //! The `text_config` section of a T5.
 
-use crate::config::Activation;
 use crate::config::check::{MAX_HEAD_WIDTH, MAX_HEADS, MAX_LAYERS, MAX_WIDTH, Section};
 use crate::error::Result;
+use crate::kernels::Activation;
 use crate::models::language::LanguageSizes;
 use crate::models::stage_bytes;
 use serde::Deserialize;
