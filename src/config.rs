@@ -15,7 +15,7 @@ mod tests;
 
 pub use check::MAX_HEAD_WIDTH;
 pub use knobs::{AskOptions, GenerationConfig, Settings};
-pub use processor::{PictureSize, PreprocessorConfig};
+pub use processor::{Fit, Normalize, PictureSize, PreprocessorConfig, Resample};
 
 use crate::quant::{Format, GROUP};
 use serde::{Deserialize, Serialize};

@@ -3,9 +3,9 @@
 //! Two steps, so that the page can show what was decoded: [`decode()`] takes the bytes of a
 //! PNG, JPEG, WebP, GIF or BMP file to 8-bit RGB as a person sees it; [`preprocess`] takes
 //! that to the model's `[3, height, width]` floats. The second step equals the reference's
-//! `BlipImageProcessor` bit for bit: PIL's antialiased bicubic resize with its fixed-point
-//! arithmetic ([`resize`]), then `(u8 * rescale_factor - mean) / std` with the roundings of
-//! numpy ([`preprocess`]).
+//! processors bit for bit: PIL's antialiased resize with its fixed-point arithmetic and a centre
+//! crop where there is one ([`resize()`]), then `(u8 * rescale_factor - mean) / std` with the
+//! roundings of numpy ([`preprocess`]).
 
 mod decode;
 mod resize;
@@ -14,7 +14,7 @@ pub use ::image::RgbImage;
 pub use decode::{MAX_MEGAPIXELS, MAX_SIDE, decode};
 pub use resize::resize;
 
-use crate::config::PreprocessorConfig;
+use crate::config::{PictureSize, PreprocessorConfig};
 
 /// What the vision tower reads: `data` is `[3, height, width]`, row-major.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,11 +35,12 @@ impl PixelValues {
     }
 }
 
-/// Resizes to the configured size and normalises.
+/// Resizes and cuts as configured, and normalises.
 #[must_use]
 pub fn preprocess(rgb: &RgbImage, config: &PreprocessorConfig) -> PixelValues {
-    let (height, width) = (config.size.height, config.size.width);
-    let resized = resize(rgb, width, height);
+    let picture = PictureSize { height: rgb.height() as usize, width: rgb.width() as usize };
+    let (to, PictureSize { height, width }) = (config.fit.resized(picture), config.fit.output());
+    let resized = resize(rgb, [to.width, to.height], [width, height], config.resample);
     let mut data = Vec::with_capacity(3 * height * width);
     for channel in 0..3 {
         let levels = levels(config, channel);
@@ -52,15 +53,9 @@ pub fn preprocess(rgb: &RgbImage, config: &PreprocessorConfig) -> PixelValues {
 /// f32, and normalises in f32.
 fn levels(config: &PreprocessorConfig, channel: usize) -> [f32; 256] {
     std::array::from_fn(|level| {
-        let level = level as f64;
         #[allow(clippy::cast_possible_truncation)] // the reference's rounding
-        let value =
-            if config.do_rescale { (level * config.rescale_factor) as f32 } else { level as f32 };
-        if config.do_normalize {
-            (value - config.image_mean[channel]) / config.image_std[channel]
-        } else {
-            value
-        }
+        let value = (level as f64 * config.rescale_factor.unwrap_or(1.0)) as f32;
+        config.normalize.map_or(value, |by| (value - by.mean[channel]) / by.std[channel])
     })
 }
 
@@ -68,10 +63,12 @@ fn levels(config: &PreprocessorConfig, channel: usize) -> [f32; 256] {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
-    use crate::config::PictureSize;
+    use crate::config::Fit;
+    use crate::config::Resample::{self, Bicubic, Bilinear};
 
     fn config(height: usize, width: usize) -> PreprocessorConfig {
-        PreprocessorConfig { size: PictureSize { height, width }, ..Default::default() }
+        let fit = Fit::Squash(PictureSize { height, width });
+        PreprocessorConfig { fit, ..PreprocessorConfig::parse(b"{}").unwrap() }
     }
 
     #[test]
@@ -79,12 +76,12 @@ mod tests {
         let rgb = RgbImage::from_raw(2, 1, vec![0, 128, 255, 255, 0, 128]).unwrap();
         let got = preprocess(&rgb, &config(1, 2));
         assert_eq!((got.height, got.width, got.data.len()), (1, 2, 6));
-        let c = PreprocessorConfig::default();
+        let c = config(1, 2).normalize.unwrap();
         for (i, (level, channel)) in
             [(0, 0), (255, 0), (128, 1), (0, 1), (255, 2), (128, 2)].into_iter().enumerate()
         {
-            let want = (f64::from(level) / 255.0 - f64::from(c.image_mean[channel]))
-                / f64::from(c.image_std[channel]);
+            let want =
+                (f64::from(level) / 255.0 - f64::from(c.mean[channel])) / f64::from(c.std[channel]);
             assert!((f64::from(got.data[i]) - want).abs() < 1e-6);
         }
     }
@@ -92,7 +89,7 @@ mod tests {
     #[test]
     fn rescaling_and_normalising_can_be_turned_off() {
         let rgb = RgbImage::from_pixel(3, 3, ::image::Rgb([7, 8, 9]));
-        let raw = PreprocessorConfig { do_rescale: false, do_normalize: false, ..config(2, 2) };
+        let raw = PreprocessorConfig { rescale_factor: None, normalize: None, ..config(2, 2) };
         assert_eq!(preprocess(&rgb, &raw).data, [7., 7., 7., 7., 8., 8., 8., 8., 9., 9., 9., 9.]);
     }
 
@@ -104,5 +101,46 @@ mod tests {
         for plane in got.data.chunks(14 * 28) {
             assert!(plane.iter().all(|v| v.to_bits() == plane[0].to_bits()));
         }
+    }
+
+    /// Green of `CLIPImageProcessor(size={"shortest_edge": edge}, crop_size=crop, resample=resample,
+    /// do_rescale=False, do_normalize=False)` of transformers 4.57.6 with Pillow 13, for a picture
+    /// whose byte i is 7 i^2 + 31 i.
+    #[test]
+    #[rustfmt::skip]
+    fn the_middle_is_the_reference_s() {
+        type Case = (u32, u32, usize, usize, usize, Resample, &'static [u8]);
+        let cases: [Case; 4] = [
+            (7, 12, 5, 4, 5, Bicubic, &[
+                153, 145, 134, 103, 89, 102, 178, 119, 118, 64, 126, 104, 146, 139, 184, 167, 59, 84, 119, 144]),
+            (12, 7, 5, 5, 8, Bicubic, &[
+                0, 0, 171, 133, 74, 106, 82, 0, 0, 0, 204, 145, 145, 37, 144, 0, 0, 0, 70, 107, 144, 97, 163, 0,
+                0, 0, 156, 169, 40, 81, 130, 0, 0, 0, 164, 142, 152, 92, 131, 0]),
+            (9, 6, 4, 7, 3, Bilinear, &[
+                0, 0, 0, 113, 126, 144, 158, 139, 136, 90, 64, 181, 135, 94, 145, 104, 145, 94, 153, 187, 50]),
+            (3, 8, 6, 4, 5, Bicubic, &[
+                68, 201, 216, 114, 110, 37, 166, 225, 215, 199, 37, 110, 163, 196, 196, 68, 42, 40, 59, 100]),
+        ];
+        for (h, w, edge, height, width, resample, want) in cases {
+            let bytes = (0..3 * h * w).map(|i| (7 * i * i + 31 * i) as u8).collect();
+            let rgb = RgbImage::from_raw(w, h, bytes).unwrap();
+            let fit = Fit::ShortestEdge { edge, crop: PictureSize { height, width } };
+            let config =
+                PreprocessorConfig { fit, resample, rescale_factor: None, normalize: None };
+            let got = preprocess(&rgb, &config);
+            let green: Vec<u8> =
+                got.data[height * width..][..height * width].iter().map(|v| *v as u8).collect();
+            assert_eq!(green, want, "{h} x {w}");
+        }
+    }
+
+    #[test]
+    fn the_sides_of_a_very_long_picture_are_never_made() {
+        let rgb = RgbImage::from_pixel(65_535, 1, ::image::Rgb([9; 3]));
+        let fit = Fit::ShortestEdge { edge: 2048, crop: PictureSize { height: 4, width: 4 } };
+        let config =
+            PreprocessorConfig { fit, rescale_factor: None, normalize: None, ..config(1, 1) };
+        assert_eq!(preprocess(&rgb, &config).data, [9.0; 48]);
+        assert_eq!(preprocess(&RgbImage::new(0, 0), &config).data, [0.0; 48]);
     }
 }

@@ -1,7 +1,7 @@
-//! PIL's `Image.resize(..., BICUBIC)` on 8-bit RGB, bit for bit.
+//! PIL's `Image.resize` on 8-bit RGB, bit for bit, and a cut from the middle.
 //!
 //! In: a picture of any size. Out: `[height, width, 3]` bytes. The filter is Keys' cubic with
-//! a = -0.5, stretched by the scale when shrinking (so it is antialiased). PIL filters in two
+//! a = -0.5, or a triangle, stretched by the scale when shrinking (so it is antialiased). PIL filters in two
 //! passes with a rounding to 8 bits between them; weights are integers with 22 fractional
 //! bits. All of that is visible in the result, so all of it is done here too. (PIL skips a
 //! pass that keeps the size; the weights of such a pass are 0 and 1, so running it changes
@@ -17,21 +17,20 @@
 //! depend on their order.
 
 use super::RgbImage;
+use crate::config::Resample;
 
 /// Fractional bits of a weight: 32, less 8 for the value and 2 for overshoot and sign.
 const PRECISION: u32 = 32 - 8 - 2;
 /// One half, in that precision: sums start from it, so that the shift rounds.
 const HALF: i32 = 1 << (PRECISION - 1);
-/// Reach of the cubic at scale 1.
-const SUPPORT: f64 = 2.0;
-
-/// Resizes to `width` x `height`, aspect ignored. Out: `[height, width, 3]`.
+/// Resizes to `to` `[width, height]`, aspect ignored, and keeps the middle `cut` `[width, height]`,
+/// black where that reaches beyond. Out: `[height, width, 3]`. What is cut off is not computed.
 #[must_use]
-pub fn resize(rgb: &RgbImage, width: usize, height: usize) -> Vec<u8> {
+pub fn resize(rgb: &RgbImage, to: [usize; 2], cut: [usize; 2], resample: Resample) -> Vec<u8> {
     let (in_width, in_height) = (rgb.width() as usize, rgb.height() as usize);
-    let columns = windows(in_width, width);
-    let rows = windows(in_height, height);
-    if columns_first((in_width, in_height), (width, height)) {
+    let columns = windows(in_width, to[0], cut[0], resample);
+    let rows = windows(in_height, to[1], cut[1], resample);
+    if columns_first((in_width, in_height), (to[0], to[1])) {
         resize_columns_first(rgb, &columns, &rows)
     } else {
         resize_rows_first(rgb, &columns, &rows)
@@ -57,10 +56,13 @@ fn resize_rows_first(rgb: &RgbImage, columns: &[Window], rows: &[Window]) -> Vec
     let mut filtered = vec![0u8; row_len];
     let mut first = 0; // output rows before this one have all they need
     for (y, row) in rows_of(rgb).enumerate() {
-        filter_row(row, columns, &mut filtered);
         while rows.get(first).is_some_and(|r| r.end() <= y) {
             first += 1;
         }
+        if rows.get(first).is_none_or(|r| r.start > y) {
+            continue;
+        }
+        filter_row(row, columns, &mut filtered);
         // Starts and ends of the windows never decrease, so the rows in need are consecutive.
         for (i, window) in rows.iter().enumerate().skip(first).take_while(|(_, r)| r.start <= y) {
             if let Some(&weight) = window.weights.get(y - window.start) {
@@ -129,22 +131,33 @@ impl Window {
     }
 }
 
-/// The windows of `output` positions along a side of `input` pixels.
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)] // as PIL does; sides are below 2^24
-fn windows(input: usize, output: usize) -> Vec<Window> {
+/// The windows along a side of `input` pixels that becomes `output`, of which the middle `cut` are
+/// wanted. Those beyond the picture are empty, which makes them black.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)] // as PIL does; sides are below 2^31
+fn windows(input: usize, output: usize, cut: usize, resample: Resample) -> Vec<Window> {
+    let (support, filter): (f64, fn(f64) -> f64) = match resample {
+        Resample::Bicubic => (2.0, cubic),
+        Resample::Bilinear => (1.0, |x| (1.0 - x.abs()).max(0.0)),
+    };
     let scale = input as f64 / output as f64;
     let stretch = scale.max(1.0);
-    let support = SUPPORT * stretch;
-    (0..output)
+    let support = support * stretch;
+    // The reference rounds down: of an odd rest the larger part is cut off at the end, and where
+    // there is too little the larger part is filled at the beginning.
+    let first = (output as i64 - cut as i64).div_euclid(2);
+    (first..first + cut as i64)
         .map(|i| {
+            if !(0..output as i64).contains(&i) {
+                return Window { start: 0, weights: Vec::new() };
+            }
             let centre = (i as f64 + 0.5) * scale;
             // `as` truncates towards zero and takes negatives to 0.
             let start = (centre - support + 0.5) as usize;
             let end = ((centre + support + 0.5) as usize).min(input);
-            let cubic: Vec<f64> =
-                (start..end).map(|x| cubic((x as f64 - centre + 0.5) * (1.0 / stretch))).collect();
-            let total = cubic.iter().fold(0.0, |sum, w| sum + w);
-            let weights = cubic
+            let filtered: Vec<f64> =
+                (start..end).map(|x| filter((x as f64 - centre + 0.5) * (1.0 / stretch))).collect();
+            let total = filtered.iter().fold(0.0, |sum, w| sum + w);
+            let weights = filtered
                 .into_iter()
                 .map(|w| {
                     let w = if total == 0.0 { w } else { w / total };
@@ -185,6 +198,10 @@ mod tests {
                 (state >> 11) as u8
             }))
         })
+    }
+
+    fn bicubic(rgb: &RgbImage, width: usize, height: usize) -> Vec<u8> {
+        resize(rgb, [width, height], [width, height], Resample::Bicubic)
     }
 
     /// The definition in plain f64: the sum over all pixels of the normalised kernel, with a
@@ -245,7 +262,7 @@ mod tests {
         for (i, (w, h)) in sizes.into_iter().enumerate() {
             let rgb = noise(w, h, i as u32 + 1);
             for (width, height) in [(1, 1), (14, 14), (56, 56), (33, 70), (100, 5)] {
-                let (got, want) = (resize(&rgb, width, height), plain(&rgb, width, height));
+                let (got, want) = (bicubic(&rgb, width, height), plain(&rgb, width, height));
                 let worst = got.iter().zip(&want).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
                 assert!(worst <= 1, "{w}x{h} to {width}x{height}: {worst} levels");
             }
@@ -255,14 +272,14 @@ mod tests {
     #[test]
     fn the_same_size_is_the_same_picture() {
         let rgb = noise(37, 23, 5);
-        assert_eq!(&resize(&rgb, 37, 23), rgb.as_raw());
+        assert_eq!(&bicubic(&rgb, 37, 23), rgb.as_raw());
     }
 
     #[test]
     fn a_plain_picture_stays_plain() {
         for level in [0, 1, 127, 254, 255] {
             let rgb = RgbImage::from_pixel(333, 71, ::image::Rgb([level; 3]));
-            assert!(resize(&rgb, 224, 224).iter().all(|&v| v == level));
+            assert!(bicubic(&rgb, 224, 224).iter().all(|&v| v == level));
         }
     }
 
@@ -279,7 +296,9 @@ mod tests {
             (1..70).chain([97, 223, 224, 225, 300, 447, 448, 449, 512, 1000, 4032, 20_000, 65_535]);
         for input in sizes {
             for output in [1, 2, 3, 5, 14, 56, 223, 224, 225, 364, 490] {
-                for (i, w) in windows(input, output).iter().enumerate() {
+                let of = |resample| windows(input, output, output, resample);
+                let both = [of(Resample::Bicubic), of(Resample::Bilinear)].into_iter();
+                for (i, w) in both.flat_map(|windows| windows.into_iter().enumerate()) {
                     let (sum, magnitude) = w.weights.iter().fold((0i64, 0i64), |(s, m), &w| {
                         (s + i64::from(w), m + i64::from(w.abs()))
                     });
@@ -297,14 +316,14 @@ mod tests {
     #[test]
     fn an_extreme_shape_needs_no_extreme_memory() {
         let tall = noise(1, 65_535, 3);
-        assert_eq!(resize(&tall, 224, 224).len(), 224 * 224 * 3);
+        assert_eq!(bicubic(&tall, 224, 224).len(), 224 * 224 * 3);
         let wide = noise(65_535, 1, 3);
-        assert_eq!(resize(&wide, 224, 224).len(), 224 * 224 * 3);
+        assert_eq!(bicubic(&wide, 224, 224).len(), 224 * 224 * 3);
     }
 
     #[test]
     fn no_pixels_give_black_and_no_panic() {
-        assert!(resize(&RgbImage::new(0, 0), 4, 4).iter().all(|&v| v == 0));
-        assert!(resize(&RgbImage::new(0, 5), 4, 4).iter().all(|&v| v == 0));
+        assert!(bicubic(&RgbImage::new(0, 0), 4, 4).iter().all(|&v| v == 0));
+        assert!(bicubic(&RgbImage::new(0, 5), 4, 4).iter().all(|&v| v == 0));
     }
 }
