@@ -233,7 +233,7 @@ mod tests {
     fn the_colours_are_the_page_s() {
         let (script, style) = (
             include_str!("../../../www/page/map_panel.js"),
-            include_str!("../../../www/page/map.css"),
+            include_str!("../../../www/page/picture.css"),
         );
         let join = |stops: &[Colour], stop: fn(&Colour) -> String| {
             stops.iter().map(stop).collect::<Vec<_>>().join(", ")
