@@ -10,7 +10,6 @@ mod options;
 mod pictures;
 mod rank;
 mod rehearsal;
-mod vision;
 
 pub use crate::config::AskOptions;
 pub use crate::config::knobs::{KNOBS, Kind, Knob, LIMIT_MAX_NEW_TOKENS};
@@ -21,17 +20,17 @@ pub use options::{Controls, Limits};
 pub use pictures::{LIMIT_PICTURES, PictureInfo};
 pub use rank::{LIMIT_CANDIDATES, RankOptions, Ranked};
 pub use rehearsal::{rehearse_picture, rehearse_question};
-pub use vision::VisionSession;
 
 use std::cell::Cell;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use burn::tensor::Device;
 use web_time::Instant;
 
 use crate::config::{GenerationConfig, PreprocessorConfig};
-use crate::error::Result;
-use crate::models::{ModelConfig, VisionLanguageModel};
+use crate::error::{Error, Result};
+use crate::models::{ModelConfig, VisionLanguageModel, VisionTower};
+use crate::pace::Pace;
 use crate::prompt::{Filled, Prompt};
 use crate::text::Tokenizers;
 use crate::weights::WeightStore;
@@ -96,11 +95,10 @@ impl Blueprint {
 /// A model and its processors, which conversations share.
 #[derive(Debug)]
 struct Loaded {
-    config: ModelConfig,
-    preprocessor: PreprocessorConfig,
-    generation: GenerationConfig,
-    tokenizers: Tokenizers,
-    model: VisionLanguageModel,
+    blueprint: Blueprint,
+    vision: VisionTower,
+    /// All of it, once the rest of the weights is there.
+    model: OnceLock<VisionLanguageModel>,
     device: Device,
     features: FeatureCache,
 }
@@ -108,6 +106,8 @@ struct Loaded {
 /// A conversation with a loaded model: its pictures, and whoever asks about them.
 ///
 /// Several conversations share one model ([`Session::conversation`]) and see nothing of each other.
+/// A model may arrive in two parts: with its vision tower pictures can be set
+/// ([`Session::begin`]), with the rest everything else is possible ([`Session::complete`]).
 #[derive(Debug)]
 pub struct Session {
     loaded: Arc<Loaded>,
@@ -144,7 +144,37 @@ impl Session {
     /// # Errors
     /// A tensor is missing.
     pub fn new(blueprint: Blueprint, weights: &WeightStore) -> Result<Self> {
-        VisionSession::new(blueprint, weights)?.join(weights)
+        let session = Self::begin(blueprint, weights)?;
+        session.take_rest(weights)?;
+        Ok(session)
+    }
+
+    /// Takes the vision tower's tensors, which must be in the store; others may be missing yet.
+    ///
+    /// # Errors
+    /// One of them is missing.
+    pub fn begin(blueprint: Blueprint, weights: &WeightStore) -> Result<Self> {
+        let vision = VisionTower::load(&weights.weights(), &blueprint.config.vision_config)?;
+        let (device, features) = (weights.device().clone(), FeatureCache::default());
+        let model = OnceLock::new();
+        Ok(Self::over(Arc::new(Loaded { blueprint, vision, model, device, features })))
+    }
+
+    /// Takes the rest of the tensors, for all conversations, and looks at this one's pictures.
+    ///
+    /// # Errors
+    /// A tensor is missing, or the GPU failed.
+    pub async fn complete(&self, weights: &WeightStore, pace: &Pace) -> Result<()> {
+        self.take_rest(weights)?;
+        self.keep_features(pace).await
+    }
+
+    fn take_rest(&self, weights: &WeightStore) -> Result<()> {
+        let (vision, config) = (self.loaded.vision.clone(), self.config());
+        let model = VisionLanguageModel::with_vision(vision, &weights.weights(), config)?;
+        // Where a second rest comes, the first one stays.
+        let _ = self.loaded.model.set(model);
+        Ok(())
     }
 
     /// Opens a model folder on the disk, a shard set or a Hugging Face checkpoint; `progress`
@@ -177,19 +207,19 @@ impl Session {
     /// The checkpoint's configuration.
     #[must_use]
     pub fn config(&self) -> &ModelConfig {
-        &self.loaded.config
+        &self.loaded.blueprint.config
     }
 
     /// The picture processor's configuration.
     #[must_use]
     pub fn preprocessor(&self) -> &PreprocessorConfig {
-        &self.loaded.preprocessor
+        &self.loaded.blueprint.preprocessor
     }
 
     /// The tokenizers.
     #[must_use]
     pub fn tokenizers(&self) -> &Tokenizers {
-        &self.loaded.tokenizers
+        &self.loaded.blueprint.tokenizers
     }
 
     /// The text of a prompt, shortened to what the model reads.
@@ -197,13 +227,24 @@ impl Session {
     /// # Errors
     /// A tokenizer turns out broken.
     pub fn prompt(&self, prompt: &Prompt) -> Result<Filled> {
-        prompt.fill(&self.loaded.tokenizers)
+        prompt.fill(self.tokenizers())
     }
 
     /// The model itself.
+    ///
+    /// # Errors
+    /// [`Error::OptionInvalid`] while only its vision tower is there.
+    pub fn model(&self) -> Result<&VisionLanguageModel> {
+        self.loaded.model.get().ok_or_else(Self::not_there)
+    }
+
+    /// What is said to a call that comes before the model.
     #[must_use]
-    pub fn model(&self) -> &VisionLanguageModel {
-        &self.loaded.model
+    pub fn not_there() -> Error {
+        Error::OptionInvalid {
+            option: "model".into(),
+            reason: "that part of it has not arrived; wait for `ready` first".into(),
+        }
     }
 
     /// The device the model is on.

@@ -180,7 +180,7 @@ impl Golden {
 /// The golden lacks a tensor, or the GPU failed. Differences are no errors: see [`Report::ok`].
 pub async fn verify(session: &Session, golden: &Golden, options: &VerifyOptions) -> Result<Report> {
     let tolerance = options.tolerance;
-    let model = session.model();
+    let model = session.model()?;
     let prompt = golden.header.metadata.get("prompt").cloned();
     let prompt = prompt.ok_or_else(|| golden.error("its metadata has no prompt".into()))?;
     let mut report = Report {

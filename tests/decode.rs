@@ -50,7 +50,7 @@ fn run(mut stepper: Stepper<'_>, plan: &Plan, vocabulary: usize) -> Vec<Vec<u32>
 #[test]
 fn a_replayed_step_is_the_launched_one_to_the_bit() {
     let session = random();
-    let (language, context) = (session.model().language(), context(&session));
+    let (language, context) = (session.model().unwrap().language(), context(&session));
     let warp = Warp { temperature: 0.9, top_k: 50, top_p: 0.95 };
     let rules = Some(Rules { normalize: true, penalty: 1.5, bans: 2 });
     for (rows, choice, rules) in [
@@ -79,7 +79,7 @@ fn a_replayed_step_is_the_launched_one_to_the_bit() {
 /// Counts of the steps after the first, which records, of a text that does not end.
 fn counts(session: &Session, options: &GenerationOptions) -> (usize, Counts) {
     let generator = Generator {
-        model: session.model().language(),
+        model: session.model().unwrap().language(),
         options,
         decode: &|ids| session.tokenizers().decode(ids),
         pace: &Pace::default(),
@@ -167,7 +167,7 @@ fn a_second_question_does_not_look_again() {
     };
     let pixels = PixelValues::blank(session.config().vision_config.image_size());
     let seeing = counted(&|| {
-        let see = session.model().see(&pixels, session.device(), &pace);
+        let see = session.model().unwrap().see(&pixels, session.device(), &pace);
         pollster::block_on(see).unwrap();
     });
     let all = counted(&|| drop(context(&session)));

@@ -198,7 +198,7 @@ fn long_texts_have_the_likelihood_of_teacher_forcing() {
         let (answer, _) = ask(&mut session, QUESTION, &options);
         assert_eq!(answer.ids.len(), 80);
         let context = context(&session);
-        let model = session.model().language();
+        let model = session.model().unwrap().language();
         let ids = [answer.ids.clone()];
         let pace = Pace::default();
         let likelihood = rank::log_likelihoods(model, &context, &ids, &pace);
@@ -338,7 +338,7 @@ fn candidates_are_ranked_alike_together_and_alone() {
 #[test]
 fn padding_of_candidates_adds_nothing() {
     let session = random();
-    let (model, context) = (session.model().language(), context(&session));
+    let (model, context) = (session.model().unwrap().language(), context(&session));
     let logits = |ids: &[u32], rows| {
         let logits = model.score(&context, &words_tensor(ids.to_vec(), &gpu()), rows);
         pollster::block_on(readback::floats(&logits)).unwrap()

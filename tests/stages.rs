@@ -10,8 +10,7 @@ use instructblip_web::checkpoint::Folder;
 use instructblip_web::meter;
 use instructblip_web::pace::Pace;
 use instructblip_web::session::{
-    Answer, AskOptions, Blueprint, ModelFiles, Session, VisionSession, rehearse_picture,
-    rehearse_question,
+    Answer, AskOptions, Blueprint, ModelFiles, Session, rehearse_picture, rehearse_question,
 };
 use instructblip_web::weights::WeightStore;
 use pollster::block_on;
@@ -78,12 +77,20 @@ fn a_picture_is_seen_before_the_language_model_is_there() {
     let (folder, device, pace) = (pocket(), device(), Pace::default());
     let mut weights = blueprint(&folder).store(&device).unwrap();
     insert(&folder, &mut weights, true);
-    let mut early = VisionSession::new(blueprint(&folder), &weights).unwrap();
-    let infos = block_on(early.set_pictures(&[shapes()], &pace)).unwrap();
-    assert!(infos[0].vision_ms > 0.0);
-    assert_eq!(block_on(early.set_pictures(&[shapes()], &pace)).unwrap()[0].vision_ms, 0.0);
+    let mut session = Session::begin(blueprint(&folder), &weights).unwrap();
+    let mut other = session.conversation();
+    for conversation in [&mut session, &mut other] {
+        let infos = block_on(conversation.set_pictures(&[shapes()], &pace)).unwrap();
+        assert!(infos[0].vision_ms > 0.0);
+        let again = block_on(conversation.set_pictures(&[shapes()], &pace)).unwrap();
+        assert_eq!(again[0].vision_ms, 0.0);
+    }
+    let mut on_token = |_: &_| ControlFlow::Continue(());
+    let options = AskOptions::default();
+    let asked = session.ask("Is it red?", &options, &pace, &mut on_token);
+    assert_eq!(block_on(asked).unwrap_err().code(), "option-invalid");
     insert(&folder, &mut weights, false);
-    let mut session = block_on(early.complete(&weights, &pace)).unwrap();
+    block_on(session.complete(&weights, &pace)).unwrap();
 
     let layers = session.config().vision_config.layers() as u64;
     let (first, dispatches) = ask(&mut session);
@@ -93,6 +100,8 @@ fn a_picture_is_seen_before_the_language_model_is_there() {
     assert_eq!(second.ids, first.ids);
     assert_eq!(second.statistics.vision_dispatches, 0);
     assert_eq!(dispatches, again, "the first question ran no more than the second");
+    // What came for one conversation came for all.
+    assert_eq!(ask(&mut other).0.ids, first.ids);
 }
 
 #[test]
@@ -100,10 +109,10 @@ fn a_missing_part_is_said_when_it_is_needed() {
     let _alone = alone();
     let (folder, device) = (pocket(), device());
     let mut weights = blueprint(&folder).store(&device).unwrap();
-    let error = VisionSession::new(blueprint(&folder), &weights).unwrap_err();
+    let error = Session::begin(blueprint(&folder), &weights).unwrap_err();
     assert_eq!(error.code(), "tensor-missing");
     insert(&folder, &mut weights, true);
-    let early = VisionSession::new(blueprint(&folder), &weights).unwrap();
+    let early = Session::begin(blueprint(&folder), &weights).unwrap();
     let error = block_on(early.complete(&weights, &Pace::default())).unwrap_err();
     assert_eq!(error.code(), "tensor-missing");
 }

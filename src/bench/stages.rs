@@ -40,7 +40,7 @@ pub(super) async fn measure(
         rows: Vec::new(),
         progress,
     };
-    let (model, device, pace) = (session.model(), session.device(), Pace::default());
+    let (model, device, pace) = (session.model()?, session.device(), Pace::default());
     let ids = session.tokenizers().encode(&options.question)?;
 
     let vision = &session.config().vision_config;

@@ -126,7 +126,8 @@ impl Session {
         on_token: &mut dyn FnMut(&TokenEvent) -> ControlFlow<()>,
     ) -> Result<Answer> {
         let start = Instant::now();
-        let options = options.complete(&self.loaded.generation, &self.config().text_config)?;
+        let options =
+            options.complete(&self.loaded.blueprint.generation, &self.config().text_config)?;
         let Understood { context, truncated, mut statistics } =
             self.understand(question, pace).await?;
 
@@ -144,7 +145,7 @@ impl Session {
             }))
         };
         let generated = Generator {
-            model: self.model().language(),
+            model: self.model()?.language(),
             options: &options,
             decode: &|ids| self.tokenizers().decode(ids),
             pace,
@@ -159,6 +160,7 @@ impl Session {
 
     /// Looks at the pictures with a question, and reads both.
     pub(super) async fn understand(&self, question: &str, pace: &Pace) -> Result<Understood> {
+        let model = self.model()?;
         self.require_picture()?;
         let encoded = self.tokenizers().encode(question)?;
         let vision = self.unreported.take();
@@ -173,7 +175,7 @@ impl Session {
         readback::finished(&queries).await?;
         statistics.bridge_ms = milliseconds(stage);
         let stage = Instant::now();
-        let context = self.model().read(&queries, &encoded.language.0, pace, &mut unheard).await?;
+        let context = model.read(&queries, &encoded.language.0, pace, &mut unheard).await?;
         if let Some(last) = context.last() {
             readback::finished(last).await?;
         }

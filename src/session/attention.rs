@@ -86,8 +86,10 @@ impl Session {
         let ids = self.tokenizers().encode(question)?.qformer.0;
         let layers = self.config().bridge_config.looking_layers();
         let mut pictures = Vec::with_capacity(self.pictures.len());
+        let model = self.model()?;
+        self.keep_features(pace).await?;
         for picture in &self.pictures {
-            let maps = self.model().maps(&picture.features, &ids, pace).await?;
+            let maps = model.maps(picture.features()?, &ids, pace).await?;
             let mut values = Vec::with_capacity(maps.len());
             for map in &maps {
                 values.push(readback::floats(map).await?);

@@ -35,7 +35,7 @@ impl FeatureCache {
     /// A picture that is known, which counts as used.
     pub(super) fn get(&self, digest: &Digest) -> Option<Picture> {
         let mut inner = self.lock();
-        let at = inner.pictures.iter().position(|picture| picture.seen.digest == *digest)?;
+        let at = inner.pictures.iter().position(|picture| picture.digest == *digest)?;
         let picture = inner.pictures.remove(at);
         inner.pictures.push(picture.clone());
         Some(picture)
@@ -44,7 +44,7 @@ impl FeatureCache {
     /// Keeps a picture; the ones not used for longest make room.
     pub(super) fn keep(&self, picture: &Picture) {
         let mut inner = self.lock();
-        inner.pictures.retain(|known| known.seen.digest != picture.seen.digest);
+        inner.pictures.retain(|known| known.digest != picture.digest);
         inner.pictures.push(picture.clone());
         inner.shrink();
     }
@@ -70,7 +70,7 @@ impl FeatureCache {
 
 impl Inner {
     fn bytes(&self) -> u64 {
-        self.pictures.iter().map(|picture| picture.features.bytes()).sum()
+        self.pictures.iter().map(|picture| picture.bytes()).sum()
     }
 
     fn shrink(&mut self) {

@@ -4,18 +4,19 @@
 //! a five-dimensional image): the Q-Former looks at each with the same instruction, and the
 //! language model reads the queries of all, in order, before the text.
 
-use burn::tensor::{Device, Tensor};
+use std::sync::OnceLock;
+
+use burn::tensor::Tensor;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use ts_rs::TS;
 use web_time::Instant;
 
 use super::{Session, milliseconds};
-use crate::config::PreprocessorConfig;
 use crate::error::{Error, Result};
 use crate::image;
 use crate::meter;
-use crate::models::{PictureFeatures, VisionTower, unheard};
+use crate::models::{PictureFeatures, unheard};
 use crate::pace::Pace;
 use crate::readback;
 use crate::text::QFormerIds;
@@ -49,75 +50,29 @@ pub(super) struct VisionWork {
     pub(super) dispatches: u64,
 }
 
-/// A picture that the vision tower has seen; its features stay on the device.
+/// A current picture. Clones share their tensors.
 #[derive(Clone, Debug)]
-pub(super) struct Seen {
+pub(super) struct Picture {
     /// `vision_last_hidden_state`, `[1, tokens, hidden]`.
     vision: Tensor<3>,
     /// Tells whether the same file is given again.
     pub(super) digest: Digest,
     size: (u32, u32),
+    /// With what the bridge keeps of it; absent until the bridge is there.
+    features: OnceLock<PictureFeatures>,
 }
 
-/// A current picture, with what the bridge keeps of it.
-#[derive(Clone, Debug)]
-pub(super) struct Picture {
-    pub(super) seen: Seen,
-    pub(super) features: PictureFeatures,
-}
-
-/// What [`see`] found.
-pub(super) struct Looked {
-    pub(super) seen: Vec<Seen>,
-    pub(super) infos: Vec<PictureInfo>,
-    /// `None` where all pictures were known.
-    pub(super) work: Option<VisionWork>,
-}
-
-/// Decodes pictures and runs the vision tower over those that are not among `known`.
-pub(super) async fn see(
-    model: &VisionTower,
-    preprocessor: &PreprocessorConfig,
-    device: &Device,
-    files: &[impl AsRef<[u8]>],
-    known: impl Fn(&Digest) -> Option<Seen>,
-    pace: &Pace,
-) -> Result<Looked> {
-    if files.is_empty() || files.len() > LIMIT_PICTURES {
-        return Err(Error::OptionInvalid {
-            option: "pictures".into(),
-            reason: format!("{} is not between 1 and {LIMIT_PICTURES}", files.len()),
-        });
+impl Picture {
+    /// Bytes on the device, counted from when the bridge is there.
+    pub(super) fn bytes(&self) -> u64 {
+        self.features.get().map_or(0, PictureFeatures::bytes)
     }
-    let mut seen: Vec<Seen> = Vec::with_capacity(files.len());
-    let mut infos = Vec::with_capacity(files.len());
-    let mut dispatches = 0;
-    for bytes in files.iter().map(AsRef::as_ref) {
-        let digest = Sha256::digest(bytes).into();
-        let same = seen.iter().find(|seen| seen.digest == digest).cloned();
-        if let Some(known) = same.or_else(|| known(&digest)) {
-            let (width, height) = known.size;
-            infos.push(PictureInfo { width, height, preprocess_ms: 0.0, vision_ms: 0.0 });
-            seen.push(known);
-            continue;
-        }
-        let start = Instant::now();
-        let rgb = image::decode(bytes)?;
-        let pixels = image::preprocess(&rgb, preprocessor);
-        let preprocess_ms = milliseconds(start);
-        let start = Instant::now();
-        let (vision, counts) = meter::during(model.forward(&pixels, device, pace)).await;
-        let vision = vision?;
-        dispatches += counts.dispatches;
-        readback::finished(&vision).await?;
-        let vision_ms = milliseconds(start);
-        let (width, height) = rgb.dimensions();
-        infos.push(PictureInfo { width, height, preprocess_ms, vision_ms });
-        seen.push(Seen { vision, digest, size: (width, height) });
+
+    /// # Errors
+    /// The bridge has not arrived.
+    pub(super) fn features(&self) -> Result<&PictureFeatures> {
+        self.features.get().ok_or_else(Session::not_there)
     }
-    let milliseconds: f64 = infos.iter().map(|info| info.vision_ms).sum();
-    let work = (milliseconds > 0.0).then_some(VisionWork { milliseconds, dispatches });
-    Ok(Looked { seen, infos, work })
 }
 
 impl Session {
@@ -141,33 +96,86 @@ impl Session {
         files: &[impl AsRef<[u8]>],
         pace: &Pace,
     ) -> Result<Vec<PictureInfo>> {
-        let (vision, preprocessor) = (self.model().vision(), self.preprocessor());
-        let known = |digest: &Digest| self.known(digest).map(|picture| picture.seen);
-        let looked = see(vision, preprocessor, self.device(), files, known, pace).await?;
-        self.pictures = self.remember(looked.seen, pace).await?;
-        self.unreported.set(looked.work.or(self.unreported.get()));
-        Ok(looked.infos)
+        if files.is_empty() || files.len() > LIMIT_PICTURES {
+            return Err(Error::OptionInvalid {
+                option: "pictures".into(),
+                reason: format!("{} is not between 1 and {LIMIT_PICTURES}", files.len()),
+            });
+        }
+        let mut pictures: Vec<Picture> = Vec::with_capacity(files.len());
+        let mut infos = Vec::with_capacity(files.len());
+        let mut dispatches = 0;
+        for bytes in files.iter().map(AsRef::as_ref) {
+            let digest = Sha256::digest(bytes).into();
+            let same = pictures.iter().find(|picture| picture.digest == digest).cloned();
+            let (picture, info) = match same.or_else(|| self.known(&digest)) {
+                Some(known) => {
+                    let (width, height) = known.size;
+                    (known, PictureInfo { width, height, preprocess_ms: 0.0, vision_ms: 0.0 })
+                }
+                None => self.see(bytes, digest, &mut dispatches, pace).await?,
+            };
+            pictures.push(picture);
+            infos.push(info);
+        }
+        self.fill_features(&pictures, pace).await?;
+        self.pictures = pictures;
+        let milliseconds: f64 = infos.iter().map(|info| info.vision_ms).sum();
+        let work = (milliseconds > 0.0).then_some(VisionWork { milliseconds, dispatches });
+        self.unreported.set(work.or(self.unreported.get()));
+        Ok(infos)
     }
 
-    /// Adds to pictures what the bridge keeps of them.
-    pub(super) async fn remember(&self, seen: Vec<Seen>, pace: &Pace) -> Result<Vec<Picture>> {
-        let mut pictures: Vec<Picture> = Vec::with_capacity(seen.len());
-        for seen in seen {
-            let known = pictures.iter().find(|known| known.seen.digest == seen.digest).cloned();
-            let features = match known.or_else(|| self.known(&seen.digest)) {
-                Some(known) => known.features,
-                None => self.model().features(seen.vision.clone(), pace).await?,
-            };
-            let picture = Picture { seen, features };
-            self.loaded.features.keep(&picture);
-            pictures.push(picture);
+    /// Decodes a picture and runs the vision tower.
+    async fn see(
+        &self,
+        bytes: &[u8],
+        digest: Digest,
+        dispatches: &mut u64,
+        pace: &Pace,
+    ) -> Result<(Picture, PictureInfo)> {
+        let start = Instant::now();
+        let rgb = image::decode(bytes)?;
+        let pixels = image::preprocess(&rgb, self.preprocessor());
+        let preprocess_ms = milliseconds(start);
+        let start = Instant::now();
+        let forward = self.loaded.vision.forward(&pixels, self.device(), pace);
+        let (vision, counts) = meter::during(forward).await;
+        let vision = vision?;
+        *dispatches += counts.dispatches;
+        readback::finished(&vision).await?;
+        let vision_ms = milliseconds(start);
+        let (width, height) = rgb.dimensions();
+        let info = PictureInfo { width, height, preprocess_ms, vision_ms };
+        Ok((Picture { vision, digest, size: (width, height), features: OnceLock::new() }, info))
+    }
+
+    /// Computes what the bridge keeps of the current pictures, where that is not there yet.
+    pub(super) async fn keep_features(&self, pace: &Pace) -> Result<()> {
+        self.fill_features(&self.pictures, pace).await
+    }
+
+    /// Nothing is done before the bridge is there.
+    async fn fill_features(&self, pictures: &[Picture], pace: &Pace) -> Result<()> {
+        let Some(model) = self.loaded.model.get() else { return Ok(()) };
+        for picture in pictures {
+            if picture.features.get().is_none() {
+                let known = self.loaded.features.get(&picture.digest);
+                let features = match known.and_then(|known| known.features.into_inner()) {
+                    Some(features) => features,
+                    None => model.features(picture.vision.clone(), pace).await?,
+                };
+                // Nobody else fills it: conversations do not share a picture's place.
+                let _ = picture.features.set(features);
+            }
+            self.loaded.features.keep(picture);
         }
-        Ok(pictures)
+        Ok(())
     }
 
     /// A current picture, or one whose features are kept.
     fn known(&self, digest: &Digest) -> Option<Picture> {
-        let current = self.pictures.iter().find(|picture| picture.seen.digest == *digest);
+        let current = self.pictures.iter().find(|picture| picture.digest == *digest);
         current.cloned().or_else(|| self.loaded.features.get(digest))
     }
 
@@ -179,7 +187,9 @@ impl Session {
 
     /// What the bridge finds in all pictures for an instruction, as the language model reads it.
     pub(super) async fn look(&self, instruction: &QFormerIds, pace: &Pace) -> Result<Tensor<3>> {
-        let pictures: Vec<_> = self.pictures.iter().map(|picture| &picture.features).collect();
-        self.model().look(&pictures, &instruction.0, pace, &mut unheard).await
+        let model = self.model()?;
+        self.keep_features(pace).await?;
+        let pictures = self.pictures.iter().map(Picture::features).collect::<Result<Vec<_>>>()?;
+        model.look(&pictures, &instruction.0, pace, &mut unheard).await
     }
 }

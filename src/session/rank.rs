@@ -54,7 +54,7 @@ impl Session {
         let ids = self.candidate_ids(candidates)?;
         let log_priors = log_priors(options, candidates.len())?;
         let Understood { context, .. } = self.understand(question, pace).await?;
-        let likelihoods = log_likelihoods(self.model().language(), &context, &ids, pace).await?;
+        let likelihoods = log_likelihoods(self.model()?.language(), &context, &ids, pace).await?;
 
         let joint: Vec<f64> =
             likelihoods.iter().zip(log_priors).map(|(l, prior)| f64::from(*l) + prior).collect();

@@ -63,7 +63,7 @@ impl Report {
             return Ok(());
         }
         let generator = Generator {
-            model: session.model().language(),
+            model: session.model()?.language(),
             options,
             decode: &|ids| session.tokenizers().decode(ids),
             pace: &Pace::default(),
@@ -111,7 +111,7 @@ impl Report {
         let ids =
             candidates.iter().map(|text| Ok(session.tokenizers().encode_any(text)?.language.0));
         let ids = ids.collect::<Result<Vec<_>>>()?;
-        let model = session.model().language();
+        let model = session.model()?.language();
         let found = log_likelihoods(model, context, &ids, &Pace::default()).await?;
         self.push_scores(NAME, &found, golden)
     }

@@ -1,7 +1,7 @@
 //! Streams a shard set into GPU buffers.
 //!
-//! In: the address of a folder. Out: a [`Stage`] that grows: first what looks at pictures, as soon
-//! as the vision tower's shards are there, in the end a [`Session`] with every weight on the GPU.
+//! In: the address of a folder. Out: a [`Session`], as soon as the vision tower's shards are there
+//! and pictures can be looked at; in the end it has every weight on the GPU.
 //! Meanwhile a rehearsal has the pipelines compiled.
 //!
 //! [`LANES`] shards are fetched at a time, their bytes outside wasm memory; each is verified, then
@@ -28,7 +28,7 @@ use crate::loading::slot::Slot;
 use crate::loading::together::all;
 use crate::models::{ModelConfig, VisionLanguageModel};
 use crate::pace::Pace;
-use crate::session::{Blueprint, Session, VisionSession, rehearse_picture, rehearse_question};
+use crate::session::{Blueprint, Session, rehearse_picture, rehearse_question};
 use crate::weights::WeightStore;
 
 use super::cancel::Cancel;
@@ -57,24 +57,15 @@ pub struct Request {
     pub stall_timeout_ms: Option<f64>,
 }
 
-/// A model as far as it has arrived.
-#[derive(Debug, Default)]
-pub enum Stage {
-    /// Nothing of use yet.
-    #[default]
-    Loading,
-    /// Pictures can be looked at.
-    Vision(Box<VisionSession>),
-    /// All of it.
-    Whole(Box<Session>),
-}
+/// The model's first conversation, absent until the vision tower is there.
+pub type Main = Option<Box<Session>>;
 
-/// Loads a model into `stage`. What can be checked is checked before gigabytes are fetched, not after.
+/// Loads a model into `main`. What can be checked is checked before gigabytes are fetched, not after.
 ///
 /// # Errors
 /// No GPU, a model that does not fit it, a file that cannot be fetched or is malformed, a shard
 /// that stays damaged, a tensor that does not fit, or the visitor cancelled.
-pub async fn load(request: Request, stage: Rc<Slot<Stage>>) -> Result<ModelInfo> {
+pub async fn load(request: Request, main: Rc<Slot<Main>>) -> Result<ModelInfo> {
     let cancel = Cancel::new(request.signal)?;
     let signal = cancel.signal();
     cancel.check()?;
@@ -122,10 +113,10 @@ pub async fn load(request: Request, stage: Rc<Slot<Stage>>) -> Result<ModelInfo>
         uploading: Rc::default(),
         sink: RefCell::new(Sink {
             weights: WeightStore::new(description, &device),
-            vision: Some(blueprint),
+            blueprint: Some(blueprint),
             missing: shards.iter().filter(|shard| shard.vision).count(),
         }),
-        stage,
+        main,
         on_vision: request.on_vision,
         vision_settled: Cell::new(shards.iter().all(|shard| !shard.vision)),
     };
@@ -140,15 +131,16 @@ pub async fn load(request: Request, stage: Rc<Slot<Stage>>) -> Result<ModelInfo>
     meter.enter(Phase::Pipelines);
     js::sleep(0.0).await; // lets the page show it: the next line takes a while
     cancel.check()?;
-    let Work { sink, stage, .. } = work;
+    let Work { sink, main, .. } = work;
     let mut sink = sink.into_inner();
-    let mut stage = stage.take().await; // a picture that is being looked at comes first
-    let vision = match std::mem::take(&mut *stage) {
-        Stage::Vision(vision) => *vision,
-        _ => sink.vision()?, // the index names no shard of it
-    };
-    let session = whole(vision, &sink.weights, &pace).await;
-    *stage = Stage::Whole(Box::new(session.map_err(|error| in_words(&needs, error))?));
+    let mut main = main.take().await; // a picture that is being looked at comes first
+    if main.is_none() {
+        *main = Some(sink.begin()?); // the index names no shard of the vision tower
+    }
+    if let Some(session) = &*main {
+        let completed = complete(session, &sink.weights, &pace).await;
+        completed.map_err(|error| in_words(&needs, error))?;
+    }
     cancel.check()?;
     meter.enter(Phase::Ready);
     Ok(ModelInfo { name: record.name, format: record.format, parameters, bytes: needs.weights })
@@ -156,10 +148,10 @@ pub async fn load(request: Request, stage: Rc<Slot<Stage>>) -> Result<ModelInfo>
 
 /// Work of its own size: a future that holds others would grow with them, and be moved over the
 /// stack, of which wasm has little.
-type Task<'a, T = ()> = Pin<Box<dyn Future<Output = Result<T>> + 'a>>;
+type Task<'a> = Pin<Box<dyn Future<Output = Result<()>> + 'a>>;
 
-fn whole<'a>(vision: VisionSession, weights: &'a WeightStore, pace: &'a Pace) -> Task<'a, Session> {
-    Box::pin(gpu::guarded_steps(vision.complete(weights, pace)))
+fn complete<'a>(session: &'a Session, weights: &'a WeightStore, pace: &'a Pace) -> Task<'a> {
+    Box::pin(gpu::guarded_steps(session.complete(weights, pace)))
 }
 
 /// Says what the model needs where the GPU ran out of memory.
@@ -191,7 +183,7 @@ struct Work<'a> {
     /// Whether a shard is on its way to the GPU: wasm memory holds one at a time.
     uploading: Rc<Slot<()>>,
     sink: RefCell<Sink>,
-    stage: Rc<Slot<Stage>>,
+    main: Rc<Slot<Main>>,
     on_vision: Option<Function>,
     /// Whether the vision tower is there, or no shard has it.
     vision_settled: Cell<bool>,
@@ -214,7 +206,7 @@ impl Work<'_> {
             }
             js::sleep(0.0).await; // a picture that waited may begin
             let question = rehearse_question(config, generation, device, pace);
-            self.stage.meanwhile(gpu::guarded_steps(question)).await
+            self.main.meanwhile(gpu::guarded_steps(question)).await
         })
     }
 
@@ -245,8 +237,8 @@ impl Work<'_> {
 
     /// Makes the vision tower, all of whose shards are there.
     async fn open_vision(&self) -> Result<()> {
-        let vision = gpu::guarded_steps(async { self.sink.borrow_mut().vision() }).await?;
-        *self.stage.take().await = Stage::Vision(Box::new(vision));
+        let session = gpu::guarded_steps(async { self.sink.borrow_mut().begin() }).await?;
+        *self.main.take().await = Some(session);
         if let Some(listener) = &self.on_vision {
             // What the listener throws is the caller's affair.
             let _ = listener.call0(&JsValue::NULL);
@@ -314,8 +306,8 @@ struct Sink {
     weights: WeightStore,
     /// Shards that the vision tower waits for.
     missing: usize,
-    /// What it is made with.
-    vision: Option<Blueprint>,
+    /// What the model is made with.
+    blueprint: Option<Blueprint>,
 }
 
 impl Sink {
@@ -335,10 +327,10 @@ impl Sink {
         Ok(())
     }
 
-    fn vision(&mut self) -> Result<VisionSession> {
-        let blueprint = self.vision.take();
+    fn begin(&mut self) -> Result<Box<Session>> {
+        let blueprint = self.blueprint.take();
         let blueprint =
             blueprint.ok_or_else(|| Error::Internal { reason: "a second vision tower".into() })?;
-        VisionSession::new(blueprint, &self.weights)
+        Ok(Box::new(Session::begin(blueprint, &self.weights)?))
     }
 }

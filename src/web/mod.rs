@@ -34,10 +34,10 @@ use crate::error::{Error, Result};
 use crate::loading::slot::Slot;
 use crate::pace::Pace;
 use crate::prompt::Prompt;
-use crate::session::{AskOptions, Controls, PictureInfo, RankOptions, Session};
+use crate::session::{AskOptions, Controls, RankOptions, Session};
 use crate::verify::{Golden, VerifyOptions, verify};
 
-use loader::Stage;
+use loader::Main;
 
 /// What a page offers for a question: the knobs, and what bounds it.
 ///
@@ -52,7 +52,7 @@ pub fn controls() -> Result<JsValue, JsValue> {
 #[wasm_bindgen]
 #[derive(Debug)]
 pub struct Model {
-    stage: Rc<Slot<Stage>>,
+    main: Rc<Slot<Main>>,
     ready: Promise,
 }
 
@@ -70,10 +70,10 @@ impl Model {
             store: options.as_ref().and_then(js::LoadOptions::store).map(JsValue::unchecked_into),
             stall_timeout_ms: options.as_ref().and_then(js::LoadOptions::stall_timeout),
         };
-        let stage = Rc::<Slot<Stage>>::default();
-        let loading = Box::pin(loader::load(request, Rc::clone(&stage)));
+        let main = Rc::<Slot<Main>>::default();
+        let loading = Box::pin(loader::load(request, Rc::clone(&main)));
         let ready = settled(async { js::to_value(&loading.await?) });
-        Model { stage, ready }
+        Model { main, ready }
     }
 
     /// When all of it is there, what was loaded.
@@ -93,21 +93,21 @@ impl Model {
     #[wasm_bindgen(getter)]
     #[must_use]
     pub fn main(&self) -> Conversation {
-        Conversation { stage: Rc::clone(&self.stage), own: None }
+        Conversation { main: Rc::clone(&self.main), own: None }
     }
 
     /// A new conversation, without pictures.
     #[must_use]
     pub fn conversation(&self) -> Conversation {
-        Conversation { stage: Rc::clone(&self.stage), own: Some(Rc::default()) }
+        Conversation { main: Rc::clone(&self.main), own: Some(Rc::default()) }
     }
 
     /// The text that a prompt becomes.
     #[wasm_bindgen(unchecked_return_type = "Promise<FilledPrompt>")]
     pub fn prompt(&self, prompt: js::Prompt) -> Promise {
-        in_turn(&self.stage, async move |stage| {
+        in_turn(&self.main, async move |session| {
             let prompt: Prompt = from_value("prompt", prompt.into())?;
-            js::to_value(&whole(stage)?.prompt(&prompt)?)
+            js::to_value(&session.prompt(&prompt)?)
         })
     }
 
@@ -115,8 +115,7 @@ impl Model {
     /// `options`: `{ tolerance, fromVision, onlyVision }`.
     #[wasm_bindgen(unchecked_return_type = "Promise<VerifyReport>")]
     pub fn verify(&self, golden: Vec<u8>, name: Option<String>, options: JsValue) -> Promise {
-        in_turn(&self.stage, async move |stage| {
-            let session = whole(stage)?;
+        in_turn(&self.main, async move |session| {
             let golden = Golden::parse(name.as_deref().unwrap_or("golden"), golden)?;
             let options = match options.is_undefined() {
                 true => VerifyOptions::default(),
@@ -136,8 +135,7 @@ impl Model {
         machine: JsValue,
         on_stage: Option<Function>,
     ) -> Promise {
-        in_turn(&self.stage, async move |stage| {
-            let session = whole(stage)?;
+        in_turn(&self.main, async move |session| {
             let options: BenchOptions = from_value("options", options)?;
             let machine: Machine = from_value("machine", machine)?;
             let progress = |what: &str| {
@@ -155,8 +153,8 @@ impl Model {
 #[wasm_bindgen]
 #[derive(Debug)]
 pub struct Conversation {
-    stage: Rc<Slot<Stage>>,
-    /// Its own pictures; the model's first conversation has those of the stage.
+    main: Rc<Slot<Main>>,
+    /// None for the model's first conversation, which is there before the others.
     own: Option<Rc<Slot<Option<Session>>>>,
 }
 
@@ -167,15 +165,10 @@ impl Conversation {
     #[wasm_bindgen(js_name = setPictures, unchecked_return_type = "Promise<PictureInfo[]>")]
     pub fn set_pictures(&self, files: Vec<Uint8Array>, signal: Option<AbortSignal>) -> Promise {
         let files = move || files.iter().map(Uint8Array::to_vec).collect::<Vec<_>>();
-        if self.own.is_some() {
-            return self.call(async move |session| {
-                let pace = pace(signal);
-                pace.check()?;
-                js::to_value(&session.set_pictures(&files(), &pace).await?)
-            });
-        }
-        in_turn(&self.stage, async move |stage| {
-            js::to_value(&set_pictures(stage, &files(), signal).await?)
+        self.call(async move |session| {
+            let pace = pace(signal);
+            pace.check()?;
+            js::to_value(&session.set_pictures(&files(), &pace).await?)
         })
     }
 
@@ -240,8 +233,7 @@ impl Conversation {
     /// Runs `work` with this conversation when its turn has come.
     fn call(&self, work: impl AsyncFnOnce(&mut Session) -> Result<JsValue> + 'static) -> Promise {
         let own = self.own.clone();
-        in_turn(&self.stage, async move |stage| {
-            let session = whole(stage)?;
+        in_turn(&self.main, async move |session| {
             let Some(own) = own else { return work(session).await };
             let mut own = own.take().await;
             work(own.get_or_insert_with(|| session.conversation())).await
@@ -252,43 +244,16 @@ impl Conversation {
 /// Runs `work` when its turn has come. What the GPU refuses meanwhile is an error too, even if
 /// the work did not notice.
 fn in_turn(
-    stage: &Rc<Slot<Stage>>,
-    work: impl AsyncFnOnce(&mut Stage) -> Result<JsValue> + 'static,
+    main: &Rc<Slot<Main>>,
+    work: impl AsyncFnOnce(&mut Session) -> Result<JsValue> + 'static,
 ) -> Promise {
-    let stage = Rc::clone(stage);
+    let main = Rc::clone(main);
     settled(async move {
-        let mut stage = stage.take().await;
+        let mut main = main.take().await;
         gpu::check()?;
-        gpu::guarded(Box::pin(work(&mut stage))).await
+        let session = main.as_mut().ok_or_else(Session::not_there)?;
+        gpu::guarded(Box::pin(work(session))).await
     })
-}
-
-async fn set_pictures(
-    stage: &mut Stage,
-    files: &[Vec<u8>],
-    signal: Option<AbortSignal>,
-) -> Result<Vec<PictureInfo>> {
-    let pace = pace(signal);
-    pace.check()?;
-    match stage {
-        Stage::Loading => Err(not_there()),
-        Stage::Vision(session) => session.set_pictures(files, &pace).await,
-        Stage::Whole(session) => session.set_pictures(files, &pace).await,
-    }
-}
-
-fn whole(stage: &mut Stage) -> Result<&mut Session> {
-    match stage {
-        Stage::Whole(session) => Ok(session),
-        Stage::Loading | Stage::Vision(_) => Err(not_there()),
-    }
-}
-
-fn not_there() -> Error {
-    Error::OptionInvalid {
-        option: "model".into(),
-        reason: "that part of it has not arrived; wait for `ready` first".into(),
-    }
 }
 
 /// Stops when the visitor's signal says so.

@@ -45,7 +45,7 @@ pub fn random() -> Session {
 pub fn context(session: &Session) -> Context {
     let rgb = image::decode(&std::fs::read(root().join(PICTURE)).unwrap()).unwrap();
     let pixels = image::preprocess(&rgb, session.preprocessor());
-    let (model, pace) = (session.model(), Pace::default());
+    let (model, pace) = (session.model().unwrap(), Pace::default());
     let ids = session.tokenizers().encode(QUESTION).unwrap();
     pollster::block_on(async {
         let picture = model.see(&pixels, session.device(), &pace).await.unwrap();
