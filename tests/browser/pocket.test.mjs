@@ -72,30 +72,6 @@ test("the engine's token ids are those of transformers, and the streamed text is
   assertQuiet(problems);
 });
 
-test("the keyboard is enough, and Stop ends an answer", async (t) => {
-  const { page, problems } = await visit(t, browser);
-  await modelReady(page);
-  await page.locator("#examples button").first().focus();
-  await page.keyboard.press("Enter");
-  await page.locator("#picture-note", { hasText: "looked at" }).waitFor();
-  await page.locator("#question").focus();
-  await page.keyboard.type("Describe the picture in detail.");
-  await page.keyboard.press("Shift+Enter");
-  await page.keyboard.type("Please.");
-  assert.equal(await page.locator("#question").inputValue(), "Describe the picture in detail.\nPlease.");
-  await page.keyboard.press("Enter");
-  // While it answers, the button is Stop; pressing it leaves what was said so far.
-  await page.locator("#stop").click();
-  const turn = page.locator("#turns > li").first();
-  await turn.locator(".notice:not([hidden])", { hasText: "Stopped." }).waitFor();
-  assert.ok(await page.locator("#send").isVisible());
-  assert.ok(await page.locator("#question").evaluate((element) => element === document.activeElement), "focus returns to the question");
-  // The engine is not stuck.
-  const question = (await page.locator("#suggestions button").first().textContent()) ?? "";
-  await ask(page, question);
-  assertQuiet(problems);
-});
-
 test("a dropped and a pasted picture are taken", async (t) => {
   const { page, problems } = await visit(t, browser, { hook: NO_EXAMPLE });
   await modelReady(page);

@@ -146,6 +146,7 @@ export class ModelPanel {
 
   /** @param {import("../engine/protocol.js").ModelInfo} info */
   ready(info) {
+    handFocus(this.#cancel, this.#change);
     this.#loading.hidden = true;
     const facts = [say("model.ready"), info.format, say("model.parameters", { number: format.parameters(info.parameters) }), format.bytes(info.bytes)];
     if (this.#fromStorage) facts.push(say("model.fromStorage"));

@@ -94,6 +94,8 @@ function translate(root) {
 
 if (globalThis.document) {
   document.documentElement.lang = language;
-  document.title = say("page.title");
-  if (language !== "en") translate(document);
+  if (language !== "en") {
+    document.title = say("page.title");
+    translate(document);
+  }
 }
