@@ -111,7 +111,8 @@ fn browser() -> Result<Counts> {
     let tap = tools::root().join("target/browser-tests.tap");
     fs::create_dir_all(tools::root().join("target"))?;
     let mut node = tools::node()?;
-    node.args(["--test", "--test-concurrency=1"])
+    // Two files at a time: while one waits for its server or its page, the other compiles.
+    node.args(["--test", "--test-concurrency=2"])
         .args(["--test-reporter=spec", "--test-reporter-destination=stdout"])
         .arg("--test-reporter=tap")
         .arg(format!("--test-reporter-destination={}", tap.display()))
