@@ -7,12 +7,14 @@
 //! sections of `config.json` are read beside the models that they describe
 //! ([`ModelConfig`](crate::models::ModelConfig)).
 
+pub mod about;
 pub(crate) mod check;
 pub mod knobs;
 pub mod processor;
 #[cfg(test)]
 mod tests;
 
+pub use about::About;
 pub use check::MAX_HEAD_WIDTH;
 pub use knobs::{AskOptions, GenerationConfig, Settings};
 pub use processor::{Fit, Normalize, PictureSize, PreprocessorConfig, Resample};

@@ -10,7 +10,7 @@
 //! - `cache`: where files lie. No path contains anything a header says.
 
 mod cache;
-mod client;
+pub(crate) mod client;
 mod listing;
 mod transfer;
 

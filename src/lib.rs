@@ -20,6 +20,8 @@
 #![cfg_attr(target_family = "wasm", doc = "`web` is the JavaScript surface.")]
 
 pub mod bench;
+#[cfg(not(target_family = "wasm"))]
+pub mod check;
 pub mod checkpoint;
 pub mod config;
 #[cfg(not(target_family = "wasm"))]

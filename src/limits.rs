@@ -83,6 +83,14 @@ pub fn too_long(file: &str, bytes: Option<u64>) -> Error {
     }
 }
 
+/// Whether the bytes are a web page, which hosts send in place of a file that they do not have. No
+/// JSON begins like one.
+#[must_use]
+pub fn is_web_page(bytes: &[u8]) -> bool {
+    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    text.trim_ascii_start().starts_with(b"<")
+}
+
 fn name(file: &str) -> &str {
     file.rsplit(['/', '\\']).next().unwrap_or(file)
 }
@@ -110,6 +118,16 @@ mod tests {
             for part in [file.to_owned(), most.to_string(), (most + 1).to_string()] {
                 assert!(said.contains(&part), "{said}");
             }
+        }
+    }
+
+    #[test]
+    fn a_web_page_is_known_by_its_beginning() {
+        for page in ["<!doctype html>", " \n<html>", "\u{feff}<!-- -->", "<?xml?>"] {
+            assert!(is_web_page(page.as_bytes()), "{page}");
+        }
+        for other in ["", "{\"a\": \"<\"}", "[]", "\u{feff}{}"] {
+            assert!(!is_web_page(other.as_bytes()), "{other}");
         }
     }
 

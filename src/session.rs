@@ -14,12 +14,12 @@ mod rehearsal;
 pub use crate::config::AskOptions;
 pub use crate::config::knobs::{KNOBS, Kind, Knob, LIMIT_MAX_NEW_TOKENS};
 pub use ask::{Answer, Candidate, Statistics, TokenEvent};
-pub use attention::{AttentionMaps, LayerMap, PictureMap};
+pub use attention::{AttentionMaps, AttentionOptions, LayerMap, PictureMap};
 pub use features::DEFAULT_FEATURE_BYTES;
 pub use options::{Controls, Limits};
 pub use pictures::{LIMIT_PICTURES, PictureInfo};
 pub use rank::{LIMIT_CANDIDATES, RankOptions, Ranked};
-pub use rehearsal::{rehearse_picture, rehearse_question};
+pub use rehearsal::{list_pipelines, rehearse_picture, rehearse_question};
 
 use std::cell::Cell;
 use std::sync::{Arc, OnceLock};

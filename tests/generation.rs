@@ -287,6 +287,25 @@ fn no_logits_are_read_back() {
 }
 
 #[test]
+fn a_probability_is_the_mean_over_the_streamed_tokens() {
+    let mut session = pocket();
+    for num_beams in [1, 3] {
+        let options = AskOptions { num_beams: Some(num_beams), ..AskOptions::default() };
+        let (answer, tokens) = ask(&mut session, QUESTION, &options);
+        let sum: f32 = tokens.iter().map(|token| token.log_probability).sum();
+        let mean = (sum / tokens.len() as f32).exp();
+        assert!((answer.probability - mean).abs() < 1e-5, "{} is not {mean}", answer.probability);
+        assert!(mean > 0.5 && mean <= 1.0);
+        assert_eq!(answer.candidates[0].probability, answer.probability);
+        // Of greedy decoding and plain beams it is the model's own: that of ranking the text.
+        let (text, rank, pace) = ([answer.text], RankOptions::default(), Pace::default());
+        let ranked = session.rank(QUESTION, &text, &rank, &pace);
+        let ranked = pollster::block_on(ranked).unwrap()[0].log_likelihood;
+        assert!((ranked - sum).abs() < 1e-3, "{ranked} is not {sum}");
+    }
+}
+
+#[test]
 fn candidates_are_ranked_alike_together_and_alone() {
     let mut session = pocket();
     let long = ["there", "is", "a", "red", "circle"].repeat(15).join(" ");
@@ -295,7 +314,7 @@ fn candidates_are_ranked_alike_together_and_alone() {
     // Long ones, so that not all fit one batch.
     candidates.extend((1..8).map(|n| long[..40 * n].to_owned()));
     let rank = |session: &mut Session, candidates: &[String], prior: Option<Vec<f32>>| {
-        let options = RankOptions { prior };
+        let options = RankOptions { prior, ..RankOptions::default() };
         let pace = Pace::default();
         pollster::block_on(session.rank(QUESTION, candidates, &options, &pace))
     };

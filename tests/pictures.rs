@@ -11,7 +11,9 @@ use burn::tensor::Device;
 use instructblip_web::checkpoint::Folder;
 use instructblip_web::pace::Pace;
 use instructblip_web::prompt::{Prompt, Turn};
-use instructblip_web::session::{AskOptions, LIMIT_PICTURES, PictureMap, Session};
+use instructblip_web::session::{
+    AskOptions, AttentionOptions, LIMIT_PICTURES, PictureMap, Session,
+};
 use instructblip_web::{Error, Result};
 use pollster::block_on;
 use safetensors::SafeTensors;
@@ -130,7 +132,8 @@ fn maps_are_the_reference_s() {
     let expected = floats(&golden, "qformer_cross_attentions");
     let mut session = session(&fixture("random/model"));
     set(&mut session, &pictures(&golden)).unwrap();
-    let maps = block_on(session.attention(PROMPT, None, &Pace::default())).unwrap();
+    let maps = block_on(session.attention(PROMPT, &AttentionOptions::default(), &Pace::default()))
+        .unwrap();
     let tokens = session.config().vision_config.grid().tokens();
     assert_eq!(maps.side * maps.side, tokens - 1);
     assert!(maps.difference.is_none());
@@ -153,7 +156,9 @@ fn maps_of_a_larger_model_are_the_reference_s() {
     let mut session = session(&oracle.join("models/tiny"));
     set(&mut session, &picture).unwrap();
     let question = "What is unusual about this image?";
-    let maps = block_on(session.attention(question, None, &Pace::default())).unwrap();
+    let maps =
+        block_on(session.attention(question, &AttentionOptions::default(), &Pace::default()))
+            .unwrap();
     let tokens = session.config().vision_config.grid().tokens();
     assert_maps(&maps.pictures[0], &floats(&golden, "qformer_cross_attentions"), tokens);
 }
@@ -164,7 +169,8 @@ fn questions_are_compared() {
         let mut session = session(&fixture(folder));
         let bytes = std::fs::read(fixture("random/two_pictures.safetensors")).unwrap();
         set(&mut session, &pictures(&SafeTensors::deserialize(&bytes).unwrap())[..1]).unwrap();
-        let maps = block_on(session.attention(PROMPT, Some(other), &Pace::default())).unwrap();
+        let options = AttentionOptions { against: Some(other.into()), ..Default::default() };
+        let maps = block_on(session.attention(PROMPT, &options, &Pace::default())).unwrap();
         let difference = maps.difference.unwrap().remove(0);
         let total: f32 = difference.average.iter().sum();
         assert!((total + difference.class_share).abs() < 1e-5, "both sum to 1");
@@ -179,13 +185,14 @@ fn questions_are_compared() {
 #[test]
 fn looking_needs_a_picture_and_stops() {
     let mut session = session(&fixture("random/model"));
-    let maps = block_on(session.attention(PROMPT, None, &Pace::default()));
+    let maps = block_on(session.attention(PROMPT, &AttentionOptions::default(), &Pace::default()));
     assert!(matches!(maps, Err(Error::PictureMissing)));
     let bytes = std::fs::read(fixture("random/two_pictures.safetensors")).unwrap();
     set(&mut session, &pictures(&SafeTensors::deserialize(&bytes).unwrap())).unwrap();
-    let maps = block_on(session.attention(" ", None, &Pace::default()));
+    let maps = block_on(session.attention(" ", &AttentionOptions::default(), &Pace::default()));
     assert!(matches!(maps, Err(Error::QuestionEmpty)));
-    let maps = block_on(session.attention(PROMPT, None, &Pace::new(|| true)));
+    let maps =
+        block_on(session.attention(PROMPT, &AttentionOptions::default(), &Pace::new(|| true)));
     assert!(matches!(maps, Err(Error::Cancelled)));
 }
 

@@ -7,10 +7,12 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use burn::tensor::Device;
 use instructblip_web::checkpoint::Folder;
+use instructblip_web::kernels::census;
 use instructblip_web::meter;
 use instructblip_web::pace::Pace;
 use instructblip_web::session::{
-    Answer, AskOptions, Blueprint, ModelFiles, Session, rehearse_picture, rehearse_question,
+    Answer, AskOptions, Blueprint, ModelFiles, Session, list_pipelines, rehearse_picture,
+    rehearse_question,
 };
 use instructblip_web::weights::WeightStore;
 use pollster::block_on;
@@ -122,8 +124,14 @@ fn a_rehearsal_changes_no_answer() {
     let _alone = alone();
     let (folder, device, pace) = (pocket(), device(), Pace::default());
     let blueprint = blueprint(&folder);
+    block_on(list_pipelines(&blueprint.config, &blueprint.generation, &device, &pace)).unwrap();
+    let listed = census::listed();
+    assert!(listed > 20, "{listed}");
+    assert_eq!(census::handed_over(), 0, "a list makes nothing");
     block_on(rehearse_picture(&blueprint.config, &device, &pace)).unwrap();
+    assert!((1..listed).contains(&census::handed_over()));
     block_on(rehearse_question(&blueprint.config, &blueprint.generation, &device, &pace)).unwrap();
+    assert_eq!((census::handed_over(), census::listed()), (listed, listed));
     let mut session = Session::open(&folder, &device, |_| ()).unwrap();
     block_on(session.set_picture(&shapes(), &pace)).unwrap();
     assert_eq!(ask(&mut session).0.text, "yellow");

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use instructblip_web::bench::{BenchOptions, Machine};
 use instructblip_web::generation::Stop;
-use instructblip_web::loading::progress::{ModelInfo, Phase, Progress};
+use instructblip_web::loading::progress::{AboutInfo, ModelInfo, Phase, Progress};
 use instructblip_web::prompt::{Filled, Prompt, Turn};
 use instructblip_web::session::{
     Answer, AttentionMaps, Candidate, LayerMap, PictureInfo, PictureMap, RankOptions, Ranked,
@@ -26,7 +26,7 @@ fn types() -> String {
     let config = Config::new().with_large_int("number");
     let mut text = String::from("// Written by `cargo xtask types` from the types in src/.\n");
     for (docs, declaration) in declarations![&config;
-        Phase, Progress, ModelInfo, PictureInfo, TokenEvent, Stop, Candidate, Statistics, Answer,
+        Phase, Progress, AboutInfo, ModelInfo, PictureInfo, TokenEvent, Stop, Candidate, Statistics, Answer,
         RankOptions, Ranked, LayerMap, PictureMap, AttentionMaps, Turn, Prompt, Filled,
         VerifyOptions, StageReport, IdsReport, Report, BenchOptions, Machine,
     ] {

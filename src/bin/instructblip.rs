@@ -1,4 +1,4 @@
-//! The command line: convert, export and inspect checkpoints; ask; verify; measure.
+//! The command line: convert, export, inspect and check checkpoints; ask; verify; measure.
 
 // Whatever is printed goes through `cli::terminal`.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
@@ -27,6 +27,8 @@ enum Command {
     Export(cli::export::Args),
     /// Print what a checkpoint or shard set holds.
     Inspect(cli::inspect::Args),
+    /// Check a published shard set as a fresh visitor meets it.
+    Check(cli::check::Args),
     /// Write a random checkpoint in the real layout, of any size.
     Synth(cli::synth::Args),
     /// Compare every stage with recorded outputs of the reference implementation.
@@ -70,6 +72,7 @@ fn run() -> Result<ExitCode, Error> {
         Command::Ask(args) => cli::ask::run(&args)?,
         Command::Eval(args) => cli::eval::run(&args)?,
         Command::Bench(args) => cli::bench::run(&args)?,
+        Command::Check(args) => return cli::check::run(&args),
         Command::Verify(args) => return cli::verify::run(&args),
     }
     Ok(ExitCode::SUCCESS)

@@ -14,6 +14,7 @@ use crate::limits;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::io::{self, ErrorKind};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -93,6 +94,15 @@ impl Folder {
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let root = path.as_ref().to_path_buf();
         let single = "model.safetensors";
+        let absent = |what: String| Error::io(&root, io::Error::new(ErrorKind::NotFound, what));
+        if !root.is_dir() {
+            return Err(absent("there is no such folder".into()));
+        }
+        if !root.join(single).is_file() && !root.join(INDEX_FILE).exists() {
+            return Err(absent(format!(
+                "the folder holds no checkpoint: neither {single} nor {INDEX_FILE}"
+            )));
+        }
         let index = if root.join(single).is_file() {
             None
         } else {

@@ -277,6 +277,12 @@ macro_rules! knobs {
                 )*
                 $( $(#[doc = $own_doc])+ pub $own: $own_kind, )*
             )*
+            /// No knob of decoding: whether the Q-Former reads the question. Without it, its queries
+            /// look at the picture alone, and only the language model knows what was asked.
+            ///
+            /// Unless told otherwise true.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub instruction_aware: Option<bool>,
         }
 
         /// Defaults of decoding; every field may be absent. Others of the file are passed over:

@@ -4,6 +4,7 @@
 
 use super::Source;
 use super::rows::Rows;
+use crate::config::About;
 use crate::error::Result;
 use crate::weights::Part;
 use serde::Serialize;
@@ -12,7 +13,7 @@ use std::fmt;
 use std::path::Path;
 
 /// The content of a checkpoint.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Table {
     /// A row for every part that has tensors.
     pub rows: Vec<Row>,
@@ -26,6 +27,9 @@ pub struct Table {
     pub files: u64,
     /// Bytes of these files.
     pub file_bytes: u64,
+    /// What the set says of itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub about: Option<About>,
 }
 
 /// A part of the model.
@@ -63,6 +67,7 @@ pub struct Share {
 pub fn inspect(path: &Path) -> Result<Table> {
     let source = Source::open(path)?;
     let Source { folder, description, .. } = &source;
+    let about = About::of_config(&source.config)?;
     let mut parts: BTreeMap<Part, BTreeMap<String, Share>> = BTreeMap::new();
     let mut add = |part: Part, format: String, parameters: u64, bytes: usize| {
         let share = parts.entry(part).or_default().entry(format.clone()).or_default();
@@ -97,6 +102,7 @@ pub fn inspect(path: &Path) -> Result<Table> {
             .headers()
             .map(|(_, h)| (h.data_start + h.tensors.last().map_or(0, |t| t.range.end)) as u64)
             .sum(),
+        about,
     })
 }
 
@@ -140,7 +146,23 @@ impl fmt::Display for Table {
             f,
             "{:<20} {:>8} {parameters:>15} {bytes:>15}  {in_files} of {file_bytes} bytes",
             "all", self.tensors
-        )
+        )?;
+        let Some(About { knows, language, dialogues, unsure_below }) = &self.about else {
+            return Ok(());
+        };
+        for (language, text) in knows {
+            writeln!(f, "knows ({language}): {text}")?;
+        }
+        if let Some(language) = language {
+            writeln!(f, "asked in: {language}")?;
+        }
+        if let Some(dialogues) = dialogues {
+            writeln!(f, "trained on dialogues: {}", if *dialogues { "yes" } else { "no" })?;
+        }
+        if let Some(below) = unsure_below {
+            writeln!(f, "unsure below a probability of {below}")?;
+        }
+        Ok(())
     }
 }
 

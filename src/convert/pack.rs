@@ -13,7 +13,7 @@ use super::shardset::{ALIGNMENT, Layout, SHARD_LIMIT, Slot, index_json, write_fi
 use super::{Progress, Source, Summary, parallel, small_files};
 use crate::checkpoint::index::{INDEX_FILE, ShardInfo, hex};
 use crate::checkpoint::{Dtype, Header};
-use crate::config::QuantizationConfig;
+use crate::config::{About, QuantizationConfig, about};
 use crate::error::{Error, Result};
 use crate::quant::Format;
 use serde_json::Value;
@@ -26,6 +26,8 @@ use std::path::Path;
 pub struct ConvertOptions {
     /// Which tensor is stored in which format.
     pub recipe: Recipe,
+    /// What the set says of itself; `None` leaves what the source says.
+    pub about: Option<About>,
     /// Whether a checkpoint in the output folder is replaced.
     pub force: bool,
     /// Threads that pack; 0 for one per core.
@@ -38,7 +40,7 @@ impl ConvertOptions {
     /// All matrices in `format`, into an empty folder.
     #[must_use]
     pub fn new(format: Format) -> Self {
-        Self { recipe: Recipe::new(format), force: false, threads: 0, limit: 0 }
+        Self { recipe: Recipe::new(format), about: None, force: false, threads: 0, limit: 0 }
     }
 }
 
@@ -91,7 +93,9 @@ pub fn convert(
         output.write(card::FILE, text.as_bytes())?;
     }
     let format = options.recipe.format();
-    output.write("config.json", &with_quantization(&opened.config, &plan, format)?)?;
+    let config = with_quantization(&opened.config, &plan, format)?;
+    let config = with_about(config, options.about.as_ref())?;
+    output.write("config.json", &config)?;
     output.write(INDEX_FILE, &index_json(&files, Some(&format.to_string()))?)?;
     output.commit()?;
     Ok(summary)
@@ -241,6 +245,16 @@ fn with_quantization(config: &[u8], plan: &Plan<'_>, format: Format) -> Result<V
     edit_config(config, |config| {
         let value = serde_json::to_value(packed).map_err(|e| json_error(&e))?;
         config.insert("quantization_config".into(), value);
+        Ok(())
+    })
+}
+
+/// `config.json` with what the set says of itself.
+fn with_about(config: Vec<u8>, about: Option<&About>) -> Result<Vec<u8>> {
+    let Some(about) = about else { return Ok(config) };
+    edit_config(&config, |config| {
+        let value = serde_json::to_value(about).map_err(|e| json_error(&e))?;
+        config.insert(about::SECTION.into(), value);
         Ok(())
     })
 }

@@ -29,6 +29,9 @@ pub struct AnswerRecord {
     pub key: String,
     /// What was generated, or the best candidate.
     pub text: String,
+    /// Of a generated answer, see [`Answer::probability`](crate::session::Answer::probability).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probability: Option<f32>,
     /// Log-likelihood of each candidate, in their order; empty for a generated answer.
     #[serde(default)]
     pub scores: Vec<f32>,
@@ -122,12 +125,19 @@ impl AnswersFile {
     }
 }
 
-/// What decides an answer: pictures, prompt, candidates and decoding, as a short hash.
+/// What decides an answer: pictures, prompt, candidates, decoding, and whether the Q-Former read
+/// the prompt, as a short hash.
 ///
 /// # Errors
 /// The options cannot be written as JSON.
 pub fn key(item: &Item, decoding: &AskOptions) -> Result<String> {
-    let decoding = item.candidates.is_empty().then_some(decoding);
+    // Of candidates the decoding decides nothing.
+    let looking =
+        AskOptions { instruction_aware: decoding.instruction_aware, ..AskOptions::default() };
+    let decoding = match item.candidates.is_empty() {
+        true => Some(decoding),
+        false => looking.instruction_aware.map(|_| &looking),
+    };
     let text =
         serde_json::to_vec(&(&item.id, &item.images, &item.prompt, &item.candidates, decoding))
             .map_err(|error| Error::Internal { reason: error.to_string() })?;

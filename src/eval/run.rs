@@ -19,17 +19,22 @@ pub trait Model {
     /// They cannot be read as pictures, or the device failed.
     fn look(&mut self, pictures: &[Vec<u8>]) -> Result<()>;
 
-    /// Generates an answer.
+    /// Generates an answer; with it comes its [probability](crate::session::Answer::probability).
     ///
     /// # Errors
     /// As [`Session::ask`].
-    fn ask(&mut self, prompt: &str, decoding: &AskOptions) -> Result<String>;
+    fn ask(&mut self, prompt: &str, decoding: &AskOptions) -> Result<(String, f32)>;
 
     /// Log-likelihood of each candidate, in their order.
     ///
     /// # Errors
     /// As [`Session::rank`].
-    fn rank(&mut self, prompt: &str, candidates: &[String]) -> Result<Vec<f32>>;
+    fn rank(
+        &mut self,
+        prompt: &str,
+        candidates: &[String],
+        options: &RankOptions,
+    ) -> Result<Vec<f32>>;
 }
 
 impl Model for Session {
@@ -37,7 +42,7 @@ impl Model for Session {
         pollster::block_on(self.set_pictures(pictures, &Pace::default())).map(|_| ())
     }
 
-    fn ask(&mut self, prompt: &str, decoding: &AskOptions) -> Result<String> {
+    fn ask(&mut self, prompt: &str, decoding: &AskOptions) -> Result<(String, f32)> {
         let answer = pollster::block_on(Session::ask(
             self,
             prompt,
@@ -45,18 +50,17 @@ impl Model for Session {
             &Pace::default(),
             &mut |_| ControlFlow::Continue(()),
         ))?;
-        Ok(answer.text)
+        Ok((answer.text, answer.probability))
     }
 
-    fn rank(&mut self, prompt: &str, candidates: &[String]) -> Result<Vec<f32>> {
-        let options = RankOptions::default();
-        let ranked = pollster::block_on(Session::rank(
-            self,
-            prompt,
-            candidates,
-            &options,
-            &Pace::default(),
-        ))?;
+    fn rank(
+        &mut self,
+        prompt: &str,
+        candidates: &[String],
+        options: &RankOptions,
+    ) -> Result<Vec<f32>> {
+        let ranked =
+            pollster::block_on(Session::rank(self, prompt, candidates, options, &Pace::default()))?;
         let mut scores = vec![f32::NEG_INFINITY; candidates.len()];
         for candidate in ranked {
             scores[candidate.index] = candidate.log_likelihood;
@@ -112,20 +116,26 @@ pub fn run(
             model.look(&pictures).map_err(at_fault)?;
             seen = Some(&item.images);
         }
-        let (text, scores) = if item.candidates.is_empty() {
+        let (text, probability, scores) = if item.candidates.is_empty() {
             let answer = model.ask(&item.prompt, decoding).map_err(|error| match error {
                 // The decoding is the caller's, not the item's.
                 Error::OptionInvalid { .. } => error,
                 error => at_fault(error),
             })?;
-            (answer, Vec::new())
+            (answer.0, Some(answer.1), Vec::new())
         } else {
-            let scores = model.rank(&item.prompt, &item.candidates).map_err(at_fault)?;
+            let options = RankOptions {
+                instruction_aware: decoding.instruction_aware,
+                ..RankOptions::default()
+            };
+            let ranked = model.rank(&item.prompt, &item.candidates, &options);
+            let scores = ranked.map_err(at_fault)?;
             let best = ranking::best(&scores).and_then(|best| item.candidates.get(best));
-            (best.cloned().unwrap_or_default(), scores)
+            (best.cloned().unwrap_or_default(), None, scores)
         };
         let milliseconds = start.elapsed().as_secs_f64() * 1e3;
-        answers.push(AnswerRecord { id: item.id.clone(), key, text, scores, milliseconds })?;
+        let id = item.id.clone();
+        answers.push(AnswerRecord { id, key, text, probability, scores, milliseconds })?;
         done += 1;
     }
     // Nothing is left to stop.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::error::{Error, Result};
-use crate::session::AskOptions;
+use crate::session::{AskOptions, RankOptions};
 
 /// Answers with the last word of the prompt, ranks by length, counts its work.
 #[derive(Default)]
@@ -22,12 +22,12 @@ impl Model for Parrot {
         if pictures.iter().any(Vec::is_empty) { Err(Error::PictureEmpty) } else { Ok(()) }
     }
 
-    fn ask(&mut self, prompt: &str, _: &AskOptions) -> Result<String> {
+    fn ask(&mut self, prompt: &str, _: &AskOptions) -> Result<(String, f32)> {
         self.asked += 1;
-        Ok(prompt.split(' ').next_back().unwrap_or_default().to_owned())
+        Ok((prompt.split(' ').next_back().unwrap_or_default().to_owned(), 0.5))
     }
 
-    fn rank(&mut self, _: &str, candidates: &[String]) -> Result<Vec<f32>> {
+    fn rank(&mut self, _: &str, candidates: &[String], _: &RankOptions) -> Result<Vec<f32>> {
         self.asked += 1;
         Ok(candidates.iter().map(|text| -(text.len() as f32)).collect())
     }
@@ -232,4 +232,17 @@ fn pictures_lie_in_their_folder() {
         assert_eq!(read(&image).unwrap().len(), 1, "{image}");
     }
     assert!(read("inner").unwrap_err().to_string().contains("there is no picture"));
+}
+
+#[test]
+fn without_the_instruction_everything_is_asked_again() {
+    let fixture = Fixture::new(&[
+        r#"{"image": "a.png", "question": "What?", "answers": ["x"]}"#,
+        r#"{"image": "a.png", "question": "What?", "candidates": ["x", "y"], "label": 0}"#,
+    ]);
+    for (item, decoding) in fixture.items().unwrap() {
+        let without = AskOptions { instruction_aware: Some(false), ..decoding.clone() };
+        let key = |options| answers::key(&item, options).unwrap();
+        assert_ne!(key(&decoding), key(&without));
+    }
 }

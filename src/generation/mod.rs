@@ -91,6 +91,15 @@ pub struct Sequence {
     pub stop: Stop,
 }
 
+impl Sequence {
+    /// Geometric mean of its tokens' probabilities.
+    #[must_use]
+    pub fn probability(&self) -> f32 {
+        let sum: f64 = self.log_probabilities.iter().map(|value| f64::from(*value)).sum();
+        (sum / self.log_probabilities.len().max(1) as f64).exp() as f32
+    }
+}
+
 /// The generated texts and what they took.
 #[derive(Clone, Debug)]
 pub struct Generated {
@@ -188,6 +197,21 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
     use std::time::Duration;
+
+    #[test]
+    fn a_probability_is_the_mean_of_a_token() {
+        let sequence = |probabilities: &[f32]| Sequence {
+            ids: vec![7; probabilities.len()],
+            log_probabilities: probabilities.iter().map(|value| value.ln()).collect(),
+            score: None,
+            stop: Stop::End,
+        };
+        for (probabilities, mean) in
+            [(&[0.25][..], 0.25), (&[0.5, 0.125], 0.25), (&[1.0; 300], 1.0), (&[0.9, 0.0], 0.0)]
+        {
+            assert!((sequence(probabilities).probability() - mean).abs() < 1e-6, "{mean}");
+        }
+    }
 
     #[test]
     fn the_clock_leaves_the_first_step_out() {

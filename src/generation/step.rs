@@ -14,6 +14,7 @@ use inputs::Inputs;
 
 use crate::error::Result;
 use crate::gpu::{self, Gpu};
+use crate::kernels::census;
 use crate::kernels::record::{Recording, Slot, record};
 use crate::kernels::{self, ProcessLogits, TokenHistory, Warp, argmax, process_logits, top_k};
 use crate::models::LanguageModel;
@@ -94,6 +95,8 @@ pub struct Stepper<'a> {
     inputs: Inputs,
     /// Replays; `None` where every step is launched anew.
     tape: Option<Tape>,
+    /// Whether there would be a tape, were nothing only noted.
+    replays: bool,
 }
 
 /// A recorded step.
@@ -133,7 +136,10 @@ impl<'a> Stepper<'a> {
     /// The GPU failed.
     pub fn new(model: &'a LanguageModel, context: &Context, plan: Plan) -> Result<Self> {
         let gpu = gpu::open_device().filter(|gpu| gpu.device == context.device());
-        Self::with(gpu, model, context, plan)
+        let replays = gpu.is_some();
+        // What is only noted is not recorded either.
+        let gpu = gpu.filter(|_| !census::is_noting());
+        Ok(Self { replays, ..Self::with(gpu, model, context, plan)? })
     }
 
     /// As [`Stepper::new`], every step launched anew: what a replay is compared with.
@@ -157,7 +163,7 @@ impl<'a> Stepper<'a> {
         let inputs = Inputs::new(gpu, &plan, capacity, context)?;
         let words = plan.choice.words(plan.rows);
         let tape = gpu.map(|gpu| Tape { gpu, step: None, ring: Ring::new(gpu, READS, words) });
-        Ok(Self { model, plan, state, inputs, tape })
+        Ok(Self { model, plan, state, inputs, replays: tape.is_some(), tape })
     }
 
     /// Whether steps are replayed.
@@ -186,6 +192,10 @@ impl<'a> Stepper<'a> {
             Choice::Best(_) => 0,
             _ => TokenHistory::line(position + 1, self.plan.rows).start,
         };
+        if census::is_noting() {
+            census::for_replays(self.replays, || self.launch());
+            return Ok(Chosen::There(vec![0; self.plan.choice.words(self.plan.rows)]));
+        }
         if self.tape.is_none() {
             let chosen = self.launch();
             let words = readback::words(&chosen).await?;

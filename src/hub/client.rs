@@ -5,10 +5,11 @@
 
 use crate::error::{Error, Result};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use std::fmt;
 use std::io::Read as _;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
-use ureq::http::{Response, StatusCode, Uri, header};
+use ureq::http::{HeaderName, Response, StatusCode, Uri, header};
 use ureq::{Agent, Body};
 
 /// Redirects that are followed for a request.
@@ -79,8 +80,8 @@ pub struct Client {
 }
 
 /// Whom one talks to: the token is for one of these.
-#[derive(Debug, PartialEq, Eq)]
-struct Origin {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
     encrypted: bool,
     host: String,
     port: u16,
@@ -169,6 +170,16 @@ impl Client {
     /// The answer with the bytes from `start` on, or with all of them: that is the server's
     /// choice, see the status.
     pub fn get(&self, url: &str, start: u64) -> Result<Response<Body>, Failure> {
+        let range = (start > 0).then(|| (header::RANGE, format!("bytes={start}-")));
+        self.follow(url, range.as_slice()).map(|(response, _)| response)
+    }
+
+    /// The answer to a request with these headers, and the address that it came from.
+    pub fn follow(
+        &self,
+        url: &str,
+        headers: &[(HeaderName, String)],
+    ) -> Result<(Response<Body>, Uri), Failure> {
         let mut uri = Uri::try_from(url).map_err(|e| Failure::Refused(e.to_string()))?;
         let mut at_home = true;
         for _ in 0..=REDIRECTS {
@@ -183,15 +194,15 @@ impl Client {
             if let Some(token) = self.token.as_ref().filter(|_| at_home) {
                 request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
             }
-            if start > 0 {
-                request = request.header(header::RANGE, format!("bytes={start}-"));
+            for (name, value) in headers {
+                request = request.header(name, value);
             }
             let response = request.call().map_err(|e| Failure::Broken(e.to_string()))?;
             let status = response.status();
             if is_redirect(status) {
                 uri = location(&uri, &response).map_err(Failure::Refused)?;
             } else if matches!(status, StatusCode::OK | StatusCode::PARTIAL_CONTENT) {
-                return Ok(response);
+                return Ok((response, uri));
             } else {
                 let wait = response.headers().get(header::RETRY_AFTER);
                 let wait = wait.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
@@ -203,8 +214,18 @@ impl Client {
     }
 }
 
+impl fmt::Display for Origin {
+    /// As the header `Origin` has it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (scheme, usual) = if self.encrypted { ("https", 443) } else { ("http", 80) };
+        write!(f, "{scheme}://{}", self.host)?;
+        if self.port == usual { Ok(()) } else { write!(f, ":{}", self.port) }
+    }
+}
+
 impl Origin {
-    fn of(uri: &Uri) -> Result<Self, String> {
+    /// Of an address of http or https.
+    pub fn of(uri: &Uri) -> Result<Self, String> {
         let encrypted = match uri.scheme_str() {
             Some("https") => true,
             Some("http") => false,
@@ -219,7 +240,13 @@ impl Origin {
         Ok(Self { encrypted, host, port })
     }
 
-    fn is_loopback(&self) -> bool {
+    /// Whether what is said cannot be read on the way.
+    pub fn is_encrypted(&self) -> bool {
+        self.encrypted
+    }
+
+    /// Whether it is this machine.
+    pub fn is_loopback(&self) -> bool {
         let inner = self.host.trim_start_matches('[').trim_end_matches(']');
         self.host == "localhost"
             || inner.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())

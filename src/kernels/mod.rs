@@ -16,6 +16,7 @@ pub mod attention;
 pub mod attention_map;
 pub mod attention_step;
 pub mod cache_append;
+pub mod census;
 pub mod embedding;
 pub mod gated_activation;
 pub mod launch;

@@ -15,6 +15,7 @@ use burn_cubecl::cubecl::wgpu::WgpuServer;
 use burn_cubecl::tensor::CubeTensor;
 use burn_wgpu::{AutoCompiler, WgpuResource};
 
+use super::census;
 use super::shader::Shader;
 use super::tensors::cube_of;
 use crate::error::{Error, Result};
@@ -247,6 +248,7 @@ impl Uniforms {
 pub(crate) fn pipeline(gpu: &Gpu, shader: &Shader) -> wgpu::ComputePipeline {
     PIPELINES.with_borrow_mut(|pipelines| {
         let create = || {
+            census::made(shader, true);
             let module = gpu.raw.create_shader_module(wgpu::ShaderModuleDescriptor {
                 label: Some(shader.name),
                 source: wgpu::ShaderSource::Wgsl(shader.source().into()),

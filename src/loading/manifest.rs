@@ -70,6 +70,15 @@ pub fn missing(url: &str) -> Error {
     }
 }
 
+/// The error for a web page in the place of a file.
+#[must_use]
+pub fn web_page(url: &str) -> Error {
+    Error::Network {
+        url: url.into(),
+        reason: "the host sent a web page instead. Is this the folder of a model converted by `instructblip convert`?".into(),
+    }
+}
+
 /// Parses the small files, so that a malformed one is noticed now.
 ///
 /// # Errors

@@ -1,10 +1,13 @@
 //! How far loading has come: bytes, rate, time left.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use serde::Serialize;
 use ts_rs::TS;
 use web_time::{Duration, Instant};
+
+use crate::config::About;
+use crate::kernels::census;
 
 /// The rate is that of the last seconds.
 const WINDOW: Duration = Duration::from_secs(5);
@@ -48,8 +51,40 @@ pub struct Progress {
     pub bytes_per_second: f64,
     /// Null while it cannot be told.
     pub seconds_left: Option<f64>,
+    /// Pipelines that the GPU has ready; it prepares them beside the download.
+    pub compiled: usize,
+    /// Pipelines in all; 0 until they are counted.
+    pub pipelines: usize,
     /// Something the visitor should know, such as a full disk.
     pub warning: Option<String>,
+}
+
+/// What a shard set says of itself; all of it may be absent. Whoever made the set wrote it: show it
+/// as text only.
+#[derive(Clone, Debug, PartialEq, Serialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(rename = "About")]
+pub struct AboutInfo {
+    /// What the model was trained on, by language.
+    pub knows: BTreeMap<String, String>,
+    /// The language that it is asked in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub language: Option<String>,
+    /// Whether it was trained on dialogues.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub dialogues: Option<bool>,
+    /// Greedy answers of a lower probability are often wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub unsure_below: Option<f64>,
+}
+
+impl From<About> for AboutInfo {
+    fn from(About { knows, language, dialogues, unsure_below }: About) -> Self {
+        Self { knows, language, dialogues, unsure_below }
+    }
 }
 
 /// What was loaded.
@@ -159,6 +194,8 @@ impl Counts {
             from_cache: self.from_cache,
             bytes_per_second: rate,
             seconds_left: (rate > 0.0).then(|| left / rate),
+            compiled: census::done(),
+            pipelines: census::listed(),
             warning: self.warning.clone(),
         }
     }

@@ -47,8 +47,8 @@ pub trait Connector: Sized {
     /// Bytes of that.
     fn bytes(kept: &Self::Kept) -> u64;
 
-    /// Pictures and the instruction's ids to what the language model reads,
-    /// `[1, pictures * tokens, width]`.
+    /// Pictures and the instruction's ids, of which there may be none, to what the language model
+    /// reads, `[1, pictures * tokens, width]`.
     ///
     /// # Errors
     /// As [`Connector::keep`].

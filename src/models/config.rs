@@ -5,8 +5,8 @@
 //! and no matrix is so large that its byte count could overflow, on 32-bit wasm either.
 
 use super::{BridgeConfig, LanguageConfig, VisionConfig};
-use crate::config::QuantizationConfig;
 use crate::config::check::{FILE, Section, invalid, parse_json};
+use crate::config::{About, QuantizationConfig};
 use crate::error::Result;
 use crate::quant::GROUP;
 use serde::Deserialize;
@@ -29,6 +29,8 @@ pub struct ModelConfig {
     pub image_token_index: Option<u32>,
     /// How the weights are packed.
     pub quantization_config: Option<QuantizationConfig>,
+    /// What the set says of itself.
+    pub about: Option<About>,
 }
 
 /// What stands outside of the sections.
@@ -69,6 +71,7 @@ impl ModelConfig {
             text_config,
             image_token_index,
             quantization_config,
+            about: About::of_config(bytes)?,
         })
     }
 

@@ -40,6 +40,8 @@ pub struct Answer {
     pub ids: Vec<u32>,
     /// Its score in beam search: log-probability over the penalised length.
     pub score: Option<f32>,
+    /// See [`Candidate::probability`].
+    pub probability: f32,
     /// All answers asked for, this one first: beams by score, drawn ones as they were drawn.
     pub candidates: Vec<Candidate>,
     /// The question was longer than the model takes and lost its beginning.
@@ -66,6 +68,11 @@ pub struct Candidate {
     pub score: Option<f32>,
     /// Sum of its tokens' log-probabilities among what they were chosen from.
     pub log_probability: f32,
+    /// Geometric mean of its tokens' probabilities, the end token's included, from 0 to 1: how
+    /// sure the model was of a token on average. Each is the probability among what the token was
+    /// chosen from: the model's own in greedy decoding and in beams, unless penalties or bans
+    /// changed it; of drawn tokens that after `temperature`, `top_k` and `top_p`.
+    pub probability: f32,
     /// Why it ended.
     pub stop_reason: Stop,
 }
@@ -126,10 +133,11 @@ impl Session {
         on_token: &mut dyn FnMut(&TokenEvent) -> ControlFlow<()>,
     ) -> Result<Answer> {
         let start = Instant::now();
+        let aware = options.instruction_aware;
         let options =
             options.complete(&self.loaded.blueprint.generation, &self.config().text_config)?;
         let Understood { context, truncated, mut statistics } =
-            self.understand(question, pace).await?;
+            self.understand(question, aware, pace).await?;
 
         let stage = Instant::now();
         let mut text = self.tokenizers().stream();
@@ -158,11 +166,17 @@ impl Session {
         self.answer(&generated.sequences, &options, truncated, statistics)
     }
 
-    /// Looks at the pictures with a question, and reads both.
-    pub(super) async fn understand(&self, question: &str, pace: &Pace) -> Result<Understood> {
+    /// Looks at the pictures with a question, and reads both; see [`Session::instruction`].
+    pub(super) async fn understand(
+        &self,
+        question: &str,
+        aware: Option<bool>,
+        pace: &Pace,
+    ) -> Result<Understood> {
         let model = self.model()?;
         self.require_picture()?;
         let encoded = self.tokenizers().encode(question)?;
+        let instruction = self.instruction(encoded.qformer, aware)?;
         let vision = self.unreported.take();
         let mut statistics = Statistics {
             vision_cached: vision.is_none(),
@@ -171,7 +185,7 @@ impl Session {
             ..Statistics::default()
         };
         let stage = Instant::now();
-        let queries = self.look(&encoded.qformer, pace).await?;
+        let queries = self.look(&instruction, pace).await?;
         readback::finished(&queries).await?;
         statistics.bridge_ms = milliseconds(stage);
         let stage = Instant::now();
@@ -203,6 +217,7 @@ impl Session {
                 ids: sequence.ids.clone(),
                 score: sequence.score,
                 log_probability: sequence.log_probabilities.iter().sum(),
+                probability: sequence.probability(),
                 stop_reason: sequence.stop,
             })
         };
@@ -214,6 +229,7 @@ impl Session {
             text: best.text,
             ids: best.ids,
             score: best.score,
+            probability: best.probability,
             candidates,
             truncated_question,
             stopped: matches!(best.stop_reason, Stop::Length | Stop::Asked),

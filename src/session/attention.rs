@@ -8,13 +8,24 @@
 //! model its peak lies on what was asked about more often than the mean's over all layers, and
 //! much more often than the first layer's (`tools/pocket/looked.py`).
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
 use super::Session;
 use crate::error::Result;
 use crate::pace::Pace;
 use crate::readback;
+
+/// What to compare with, and how to look.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct AttentionOptions {
+    /// Another question, see [`AttentionMaps::difference`].
+    pub against: Option<String>,
+    /// See [`AskOptions::instruction_aware`](super::AskOptions::instruction_aware). Without it,
+    /// the map is the same for every question.
+    pub instruction_aware: Option<bool>,
+}
 
 /// Maps over all current pictures.
 #[derive(Clone, Debug, Serialize, TS)]
@@ -58,22 +69,22 @@ pub struct LayerMap {
 }
 
 impl Session {
-    /// Where the model looks for a question; with `against` also how that differs from another
-    /// question. In BLIP-2, whose Q-Former does not read the question, nothing differs.
+    /// Where the model looks for a question; with `options.against` also how that differs from
+    /// another question, which is always read. In BLIP-2, whose Q-Former does not read the question, nothing differs.
     ///
     /// # Errors
     /// There is no picture, a question is empty, it was cancelled, or the GPU failed.
     pub async fn attention(
         &self,
         question: &str,
-        against: Option<&str>,
+        options: &AttentionOptions,
         pace: &Pace,
     ) -> Result<AttentionMaps> {
         self.require_picture()?;
-        let pictures = self.maps(question, pace).await?;
-        let difference = match against {
+        let pictures = self.maps(question, options.instruction_aware, pace).await?;
+        let difference = match &options.against {
             Some(other) => {
-                let others = self.maps(other, pace).await?;
+                let others = self.maps(other, None, pace).await?;
                 Some(pictures.iter().zip(&others).map(|(a, b)| a.less(b)).collect())
             }
             None => None,
@@ -82,8 +93,13 @@ impl Session {
         Ok(AttentionMaps { side, pictures, difference })
     }
 
-    async fn maps(&self, question: &str, pace: &Pace) -> Result<Vec<PictureMap>> {
-        let ids = self.tokenizers().encode(question)?.qformer.0;
+    async fn maps(
+        &self,
+        question: &str,
+        aware: Option<bool>,
+        pace: &Pace,
+    ) -> Result<Vec<PictureMap>> {
+        let ids = self.instruction(self.tokenizers().encode(question)?.qformer, aware)?.0;
         let layers = self.config().bridge_config.looking_layers();
         let mut pictures = Vec::with_capacity(self.pictures.len());
         let model = self.model()?;

@@ -185,6 +185,23 @@ impl Session {
         if self.pictures.is_empty() { Err(Error::PictureMissing) } else { Ok(()) }
     }
 
+    /// What the bridge reads of a question: nothing where it is told to look without.
+    ///
+    /// # Errors
+    /// It is told so and reads none anyway.
+    pub(super) fn instruction(&self, ids: QFormerIds, aware: Option<bool>) -> Result<QFormerIds> {
+        if aware.unwrap_or(true) {
+            return Ok(ids);
+        }
+        if self.config().bridge_config.instruction().is_none() {
+            return Err(Error::OptionInvalid {
+                option: "instructionAware".into(),
+                reason: "the Q-Former of this model reads no question; leave it out".into(),
+            });
+        }
+        Ok(QFormerIds(Vec::new()))
+    }
+
     /// What the bridge finds in all pictures for an instruction, as the language model reads it.
     pub(super) async fn look(&self, instruction: &QFormerIds, pace: &Pace) -> Result<Tensor<3>> {
         let model = self.model()?;

@@ -21,6 +21,8 @@ pub const LIMIT_CANDIDATES: usize = 1000;
 pub struct RankOptions {
     /// What is known beforehand: a weight above 0 for every candidate. All alike if absent.
     pub prior: Option<Vec<f32>>,
+    /// See [`AskOptions::instruction_aware`](super::AskOptions::instruction_aware).
+    pub instruction_aware: Option<bool>,
 }
 
 /// One candidate's place.
@@ -53,7 +55,8 @@ impl Session {
     ) -> Result<Vec<Ranked>> {
         let ids = self.candidate_ids(candidates)?;
         let log_priors = log_priors(options, candidates.len())?;
-        let Understood { context, .. } = self.understand(question, pace).await?;
+        let Understood { context, .. } =
+            self.understand(question, options.instruction_aware, pace).await?;
         let likelihoods = log_likelihoods(self.model()?.language(), &context, &ids, pace).await?;
 
         let joint: Vec<f64> =

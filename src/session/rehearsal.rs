@@ -17,6 +17,7 @@ use crate::config::GenerationConfig;
 use crate::error::Result;
 use crate::generation::Generator;
 use crate::image::PixelValues;
+use crate::kernels::census;
 use crate::models::{ModelConfig, VisionLanguageModel, VisionTower, unheard};
 use crate::pace::Pace;
 use crate::weights::Blank;
@@ -26,6 +27,23 @@ const QUESTION: usize = 12;
 /// Layers in each tower: the first one's formats may differ from the others', and the Q-Former's
 /// last one skips the text.
 const LAYERS: usize = 2;
+
+/// Lists the pipelines that the two rehearsals will compile, see [`census`].
+///
+/// # Errors
+/// As [`rehearse_picture`].
+pub async fn list_pipelines(
+    config: &ModelConfig,
+    generation: &GenerationConfig,
+    device: &Device,
+    pace: &Pace,
+) -> Result<()> {
+    census::list(async {
+        rehearse_picture(config, device, pace).await?;
+        rehearse_question(config, generation, device, pace).await
+    })
+    .await
+}
 
 /// Compiles what a picture needs.
 ///

@@ -267,6 +267,9 @@ async fn request(
                 origin: js::origin(),
             }));
         }
+        Err(Failure::Again(Error::Network { url, .. })) if !attempt.is_silent() => {
+            return Err(Failure::Again(no_answer(url)));
+        }
         response => response?,
     };
     let response: Response =
@@ -279,6 +282,13 @@ async fn request(
         }
         status => Err(Failure::Final(network(format!("the server said {status}")))),
     }
+}
+
+/// The error where the network has none: to a script all of its reasons look alike.
+fn no_answer(url: String) -> Error {
+    let host = web_sys::Url::new(&url).map_or_else(|_| url.clone(), |url| url.host());
+    let reason = format!("no answer from {host}. Is its server running, and this device online?");
+    Error::Network { url, reason }
 }
 
 /// Whether a host of another origin answers, but not for this page's eyes: to a script, a missing

@@ -15,6 +15,7 @@ use wasm_bindgen_futures::JsFuture;
 use crate::error::{Error, Result};
 use crate::fit::{BufferLimits, SPARE_BYTES};
 use crate::gpu::{adopt, open_device};
+use crate::kernels::census;
 
 use super::js;
 
@@ -106,19 +107,20 @@ pub async fn guarded_steps<T>(work: impl Future<Output = Result<T>>) -> Result<T
         return work.await;
     };
     let mut work = pin!(work);
-    let mut verdicts: Vec<Pin<Box<dyn Future<Output = Result<()>>>>> = Vec::new();
+    let mut verdicts: Vec<(usize, Verdict)> = Vec::new();
     let mut refused = Ok(());
     let done = std::future::poll_fn(|context| {
         let scopes = Scopes::push(&gpu.raw);
         let polled = work.as_mut().poll(context);
-        verdicts.push(Box::pin(scopes.pop()));
+        verdicts.push((census::handed_over(), Box::pin(scopes.pop())));
         // Those that are there make room; nobody needs to be woken for one.
-        verdicts.retain_mut(|verdict| {
+        verdicts.retain_mut(|(pipelines, verdict)| {
             let Poll::Ready(verdict) =
                 verdict.as_mut().poll(&mut Context::from_waker(Waker::noop()))
             else {
                 return true;
             };
+            census::compiled(*pipelines);
             refused = std::mem::replace(&mut refused, Ok(())).and(verdict);
             false
         });
@@ -126,11 +128,15 @@ pub async fn guarded_steps<T>(work: impl Future<Output = Result<T>>) -> Result<T
     })
     .await;
     refused?;
-    for verdict in verdicts {
+    for (pipelines, verdict) in verdicts {
         verdict.await?;
+        census::compiled(pipelines);
     }
     done
 }
+
+/// What the GPU has to say of a step. By then it has compiled what it was handed before.
+type Verdict = Pin<Box<dyn Future<Output = Result<()>>>>;
 
 /// One open scope for each kind of error.
 struct Scopes([wgpu::ErrorScopeGuard; 3]);

@@ -14,6 +14,8 @@ extern "C" {
     pub type LoadOptions;
     #[wasm_bindgen(method, getter, js_name = onProgress)]
     pub fn on_progress(this: &LoadOptions) -> Option<Function>;
+    #[wasm_bindgen(method, getter, js_name = onAbout)]
+    pub fn on_about(this: &LoadOptions) -> Option<Function>;
     #[wasm_bindgen(method, getter, js_name = onVision)]
     pub fn on_vision(this: &LoadOptions) -> Option<Function>;
     #[wasm_bindgen(method, getter)]
@@ -42,8 +44,6 @@ extern "C" {
     pub type AttentionOptions;
     #[wasm_bindgen(method, getter, js_name = signal)]
     pub fn attention_signal(this: &AttentionOptions) -> Option<web_sys::AbortSignal>;
-    #[wasm_bindgen(method, getter)]
-    pub fn against(this: &AttentionOptions) -> Option<String>;
 
     /// A question with a template.
     #[wasm_bindgen(typescript_type = "Prompt")]
@@ -75,6 +75,8 @@ const TYPES: &str = include_str!("../../www/engine/types.d.ts");
 const BORDER: &str = r#"
 export interface LoadOptions {
   onProgress?: (progress: Progress) => void;
+  /** What the set says of itself, as soon as its small files are there. */
+  onAbout?: (about: About | null) => void;
   /** The vision tower is there: pictures can be set. */
   onVision?: () => void;
   signal?: AbortSignal;
@@ -97,6 +99,7 @@ export interface AskOptions {
 }
 export interface AttentionOptions {
   against?: string;
+  instructionAware?: boolean;
   signal?: AbortSignal;
 }
 /** Code and sentence of an error. */
@@ -106,12 +109,16 @@ export interface PlainError {
 }
 "#;
 
-/// The JavaScript `Error` for an error of this crate: its sentence, and its `code`.
+/// The JavaScript `Error` for an error of this crate: its sentence, its `code`, and of an invalid
+/// option its name.
 pub fn error(error: &Error) -> JsValue {
     let value = js_sys::Error::new(&error.to_string());
     value.set_name("InstructBlipError");
     // Setting a property of a fresh object cannot fail.
     let _ = Reflect::set(&value, &"code".into(), &error.code().into());
+    if let Error::OptionInvalid { option, .. } = error {
+        let _ = Reflect::set(&value, &"option".into(), &option.into());
+    }
     value.into()
 }
 

@@ -23,12 +23,12 @@ use crate::config::GenerationConfig;
 use crate::error::{Error, Result};
 use crate::fit::{Needs, check_claim};
 use crate::loading::manifest::{self, Shard, record_of, shards_of};
-use crate::loading::progress::{ModelInfo, Phase};
+use crate::loading::progress::{AboutInfo, ModelInfo, Phase};
 use crate::loading::slot::Slot;
 use crate::loading::together::all;
 use crate::models::{ModelConfig, VisionLanguageModel};
 use crate::pace::Pace;
-use crate::session::{Blueprint, Session, rehearse_picture, rehearse_question};
+use crate::session::{Blueprint, Session, list_pipelines, rehearse_picture, rehearse_question};
 use crate::weights::WeightStore;
 
 use super::cancel::Cancel;
@@ -49,6 +49,8 @@ pub struct Request {
     pub signal: Option<AbortSignal>,
     /// Told of progress.
     pub on_progress: Option<Function>,
+    /// Called with what the set says of itself, once its small files are there.
+    pub on_about: Option<Function>,
     /// Called when the vision tower is there.
     pub on_vision: Option<Function>,
     /// The browser's storage; absent where it is denied or not wanted.
@@ -83,6 +85,11 @@ pub async fn load(request: Request, main: Rc<Slot<Main>>) -> Result<ModelInfo> {
     let store = Store::new(request.store);
     let small = small_files(&base, &store, &mut how).await?;
     let (blueprint, index) = manifest::parse(&base, &small)?;
+    let about = blueprint.config.about.clone().map(AboutInfo::from);
+    if let Some(listener) = &request.on_about {
+        // What the listener throws is the caller's affair.
+        let _ = listener.call1(&JsValue::NULL, &js::to_value(&about)?);
+    }
     let description = VisionLanguageModel::describe(&blueprint.config, &device)?;
     let shards = shards_of(&index, &description)?;
     check_claim(&description, &index)?;
@@ -119,10 +126,12 @@ pub async fn load(request: Request, main: Rc<Slot<Main>>) -> Result<ModelInfo> {
         main,
         on_vision: request.on_vision,
         vision_settled: Cell::new(shards.iter().all(|shard| !shard.vision)),
+        rehearsed: Cell::new(false),
     };
     let pace = Pace::new(move || signal.aborted());
     let mut tasks: Vec<Task<'_>> = (0..LANES).map(|_| work.boxed_lane()).collect();
     tasks.push(work.rehearsal(&config, &generation, &device, &pace));
+    tasks.push(work.tell());
     all(tasks.into_iter()).await.map_err(|error| in_words(&needs, error))?;
     if let Some(warning) = store.finish(&record).await {
         meter.warn(warning);
@@ -162,12 +171,24 @@ fn in_words(needs: &Needs, error: Error) -> Error {
     }
 }
 
-/// The folder's absolute address, with a slash at its end and without query or fragment.
+/// The folder's absolute address, with a slash at its end and without query or fragment, nor the
+/// name of a file in it.
 fn folder_url(url: &str) -> Result<String> {
     let invalid = |thrown: JsValue| Error::Network { url: url.into(), reason: js::reason(&thrown) };
     let parsed = web_sys::Url::new(url).map_err(invalid)?;
+    let hostname = parsed.hostname();
+    let here = matches!(hostname.as_str(), "localhost" | "[::1]") || hostname.starts_with("127.");
+    if parsed.protocol() == "http:" && !here && js::origin().starts_with("https:") {
+        let reason = "a page that came over https reads models over https, or from this machine";
+        return Err(Error::Network { url: url.into(), reason: reason.into() });
+    }
     parsed.set_search("");
     parsed.set_hash("");
+    let path = parsed.pathname();
+    if [".json", ".safetensors"].iter().any(|end| path.ends_with(end)) {
+        let folder = path.rfind('/').map_or("", |end| &path[..=end]);
+        parsed.set_pathname(folder);
+    }
     let href = parsed.href();
     Ok(if href.ends_with('/') { href } else { format!("{href}/") })
 }
@@ -187,6 +208,8 @@ struct Work<'a> {
     on_vision: Option<Function>,
     /// Whether the vision tower is there, or no shard has it.
     vision_settled: Cell<bool>,
+    /// Whether all pipelines are there.
+    rehearsed: Cell<bool>,
 }
 
 impl Work<'_> {
@@ -200,13 +223,27 @@ impl Work<'_> {
         pace: &'a Pace,
     ) -> Task<'a> {
         Box::pin(async move {
+            gpu::guarded_steps(list_pipelines(config, generation, device, pace)).await?;
             gpu::guarded_steps(rehearse_picture(config, device, pace)).await?;
             while !self.vision_settled.get() {
                 self.how.cancel.sleep(50.0).await?;
             }
             js::sleep(0.0).await; // a picture that waited may begin
             let question = rehearse_question(config, generation, device, pace);
-            self.main.meanwhile(gpu::guarded_steps(question)).await
+            let compiled = self.main.meanwhile(gpu::guarded_steps(question)).await;
+            self.rehearsed.set(true);
+            compiled
+        })
+    }
+
+    /// Tells the page how the pipelines come along while no bytes arrive.
+    fn tell(&self) -> Task<'_> {
+        Box::pin(async move {
+            while !self.rehearsed.get() {
+                self.how.cancel.sleep(100.0).await?;
+                self.meter.tell();
+            }
+            Ok(())
         })
     }
 

@@ -34,7 +34,7 @@ use crate::error::{Error, Result};
 use crate::loading::slot::Slot;
 use crate::pace::Pace;
 use crate::prompt::Prompt;
-use crate::session::{AskOptions, Controls, RankOptions, Session};
+use crate::session::{AskOptions, AttentionOptions, Controls, RankOptions, Session};
 use crate::verify::{Golden, VerifyOptions, verify};
 
 use loader::Main;
@@ -66,6 +66,7 @@ impl Model {
             url,
             signal: options.as_ref().and_then(js::LoadOptions::signal),
             on_progress: options.as_ref().and_then(js::LoadOptions::on_progress),
+            on_about: options.as_ref().and_then(js::LoadOptions::on_about),
             on_vision: options.as_ref().and_then(js::LoadOptions::on_vision),
             store: options.as_ref().and_then(js::LoadOptions::store).map(JsValue::unchecked_into),
             stall_timeout_ms: options.as_ref().and_then(js::LoadOptions::stall_timeout),
@@ -225,8 +226,11 @@ impl Conversation {
         self.call(async move |session| {
             let pace = pace(options.as_ref().and_then(js::AttentionOptions::attention_signal));
             pace.check()?;
-            let against = options.as_ref().and_then(js::AttentionOptions::against);
-            js::to_value(&session.attention(&question, against.as_deref(), &pace).await?)
+            let attention: AttentionOptions = match options {
+                Some(options) => from_value("options", options.into())?,
+                None => AttentionOptions::default(),
+            };
+            js::to_value(&session.attention(&question, &attention, &pace).await?)
         })
     }
 

@@ -68,6 +68,11 @@ impl Meter {
         self.emit(false);
     }
 
+    /// Says how far things are, if that was not said just now.
+    pub fn tell(&self) {
+        self.emit(false);
+    }
+
     /// Something the visitor should know; the first one stays.
     pub fn warn(&self, warning: String) {
         self.counts.borrow_mut().warn(warning);

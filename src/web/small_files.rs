@@ -3,7 +3,8 @@
 use std::cell::RefCell;
 
 use crate::error::{Error, Result};
-use crate::loading::manifest::{Blob, Record, SMALL};
+use crate::limits;
+use crate::loading::manifest::{Blob, REQUIRED, Record, SMALL, web_page};
 use crate::loading::together::all;
 
 use super::fetch::{self, Fetcher};
@@ -37,10 +38,14 @@ pub async fn small_files(
 async fn fetch_small(base: &str, how: &Fetcher<'_>) -> Result<Vec<Option<Vec<u8>>>> {
     let urls = SMALL.map(|name| format!("{base}{name}"));
     let found: [RefCell<Option<Vec<u8>>>; SMALL.len()] = Default::default();
-    let fetches = urls.iter().zip(&found).map(|(url, place)| async move {
+    let fetches = urls.iter().zip(&found).enumerate().map(|(number, (url, place))| async move {
         let file = fetch::small(url, how).await?;
-        place.replace(file);
-        Ok(())
+        if file.as_deref().is_none_or(|bytes| !limits::is_web_page(bytes)) {
+            place.replace(file);
+            return Ok(());
+        }
+        // Of a file that may be absent, this says that it is.
+        if number < REQUIRED { Err(web_page(url)) } else { Ok(()) }
     });
     all(fetches).await?;
     Ok(found.into_iter().map(RefCell::into_inner).collect())

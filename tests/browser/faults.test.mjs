@@ -118,8 +118,11 @@ test("a config with absurd sizes", async () => {
 });
 
 test("a config that is no JSON", async () => {
-  const error = await loadDamaged((set) => set.files.set("config.json", Buffer.from("<!doctype html>")));
+  const error = await loadDamaged((set) => set.files.set("config.json", Buffer.from("{]")));
   assert.equal(error.code, "config-invalid");
+  const page = await loadDamaged((set) => set.files.set("config.json", Buffer.from("\n<!doctype html>")));
+  assert.equal(page.code, "network");
+  assert.match(page.sentence ?? "", /the host sent a web page instead/);
 });
 
 test("an index that names a file outside its folder", async () => {

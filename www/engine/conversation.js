@@ -77,22 +77,22 @@ export class Conversation {
    *
    * @param {string | Prompt} question
    * @param {string[]} candidates
-   * @param {{ prior?: number[], signal?: AbortSignal }} [options] `prior` holds a probability a candidate
+   * @param {import("./protocol.js").RankOptions & { signal?: AbortSignal }} [options]
    * @returns {Promise<import("./protocol.js").Ranked[]>}
    */
-  rank(question, candidates, { prior, signal } = {}) {
-    return this.#request({ call: "rank", conversation: this.#id, question, candidates, prior }, signal);
+  rank(question, candidates, { signal, ...options } = {}) {
+    return this.#request({ call: "rank", conversation: this.#id, question, candidates, options }, signal);
   }
 
   /**
    * Where the Q-Former looks for a question, and how that differs from another one.
    *
    * @param {string | Prompt} question
-   * @param {{ against?: string | Prompt, signal?: AbortSignal }} [options]
+   * @param {{ against?: string | Prompt, instructionAware?: boolean, signal?: AbortSignal }} [options]
    * @returns {Promise<import("./protocol.js").AttentionMaps>}
    */
-  attention(question, { against, signal } = {}) {
-    return this.#request({ call: "attention", conversation: this.#id, question, against }, signal);
+  attention(question, { against, instructionAware, signal } = {}) {
+    return this.#request({ call: "attention", conversation: this.#id, question, against, instructionAware }, signal);
   }
 
   /**

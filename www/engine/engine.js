@@ -23,13 +23,23 @@ import { workerAddress } from "./script_urls.js";
  * Content-Security-Policy (one with an address of its own does not), and it may be started by a
  * page of another origin than these files.
  *
+ * @param {(error: InstructBlipError) => void} failed called once, when it does not start or breaks
  * @returns {Worker}
  */
-function startWorker() {
-  const { address, trusted } = workerAddress();
+function startWorker(failed) {
+  const { script, address, trusted } = workerAddress();
   const worker = new Worker(trusted, { type: "module", name: "instructblip" });
+  let started = false;
   // The address is needed until the worker has read it; its first message proves that it has.
   worker.addEventListener("message", () => URL.revokeObjectURL(address), { once: true });
+  worker.addEventListener("message", () => (started = true), { once: true });
+  worker.addEventListener("error", (event) => {
+    event.preventDefault();
+    const sentence = started
+      ? `Internal error: ${event.message || "the worker failed"}. Please report it.`
+      : `The engine did not start from ${script}${event.message ? ` (${event.message})` : ""}. Is the folder engine/ there whole, and unchanged by a bundler?`;
+    failed(new InstructBlipError(started ? "internal" : "module-missing", sentence));
+  });
   return worker;
 }
 
@@ -39,7 +49,7 @@ function startWorker() {
  * there: pictures need the vision tower, which is the first to arrive, everything else all of it.
  */
 export class Model {
-  #worker = startWorker();
+  #worker = startWorker((error) => this.#end(error));
   /** @type {Map<number, Waiting>} */
   #waiting = new Map();
   #nextId = 1;
@@ -65,6 +75,14 @@ export class Model {
   /** What was loaded; empty until it is. @type {import("./protocol.js").ModelInfo} */
   info = { name: "", format: "", parameters: 0, bytes: 0 };
 
+  /**
+   * What the shard set says of itself: there before the first of its shards is fetched; null until
+   * then, and where it says nothing.
+   *
+   * @type {import("./protocol.js").About | null}
+   */
+  about = null;
+
   /** Settles, with the reason, when the engine is gone: GPU lost, or an internal error. */
   lost = /** @type {Promise<InstructBlipError>} */ (
     new Promise((resolve) => (this.#resolveLost = resolve))
@@ -72,11 +90,6 @@ export class Model {
 
   constructor() {
     this.#worker.addEventListener("message", (event) => this.#receive(event.data));
-    this.#worker.addEventListener("error", (event) => {
-      event.preventDefault();
-      const what = event.message || "its worker did not start";
-      this.#end(new InstructBlipError("internal", `Internal error: ${what}. Please report it.`));
-    });
   }
 
   /**
@@ -186,7 +199,7 @@ export class Model {
    *
    * @param {string | Prompt} question
    * @param {string[]} candidates
-   * @param {{ prior?: number[], signal?: AbortSignal }} [options] `prior` holds a probability a candidate
+   * @param {import("./protocol.js").RankOptions & { signal?: AbortSignal }} [options]
    * @returns {Promise<import("./protocol.js").Ranked[]>}
    */
   rank(question, candidates, options = {}) {
@@ -197,7 +210,7 @@ export class Model {
    * Where the Q-Former looks for a question, and how that differs from another one.
    *
    * @param {string | Prompt} question
-   * @param {{ against?: string | Prompt, signal?: AbortSignal }} [options]
+   * @param {{ against?: string | Prompt, instructionAware?: boolean, signal?: AbortSignal }} [options]
    * @returns {Promise<import("./protocol.js").AttentionMaps>}
    */
   attention(question, options = {}) {
@@ -265,6 +278,10 @@ export class Model {
   #receive(message) {
     if (message.event === "lost") return this.#end(fromPlain(message.error));
     if (message.event === "controls") return this.#resolveControls(message.value);
+    if (message.event === "about") {
+      this.about = message.value;
+      return;
+    }
     if (message.event === "vision") return this.#resolveVision();
     const waiting = this.#waiting.get(message.id);
     if (!waiting) return;

@@ -28,7 +28,8 @@ export const CODES = /** @type {const} */ ([
   "internal",
 ]);
 
-/** @typedef {typeof CODES[number]} ErrorCode */
+/** Those, and what only a page can meet: files of the engine that are not where they should be. */
+/** @typedef {typeof CODES[number] | "module-missing"} ErrorCode */
 
 /**
  * The one error class of the engine. Its `code` is the stable code of `src/error.rs`, its
@@ -38,11 +39,14 @@ export class InstructBlipError extends Error {
   /**
    * @param {ErrorCode} code
    * @param {string} message
+   * @param {string | null} [option]
    */
-  constructor(code, message) {
+  constructor(code, message, option = null) {
     super(message);
     this.name = "InstructBlipError";
     this.code = code;
+    /** Of `option-invalid`, the option as `AskOptions` calls it, such as `numBeams`. */
+    this.option = option;
   }
 }
 
@@ -54,14 +58,14 @@ export class InstructBlipError extends Error {
  */
 export function plainError(thrown) {
   if (thrown instanceof Error) {
-    const code = /** @type {{ code?: unknown }} */ (/** @type {unknown} */ (thrown)).code;
+    const { code, option } = /** @type {{ code?: unknown, option?: unknown }} */ (/** @type {unknown} */ (thrown));
     if (thrown.name === "InstructBlipError" && typeof code === "string") {
-      return { code: /** @type {ErrorCode} */ (code), message: thrown.message };
+      return { code: /** @type {ErrorCode} */ (code), message: thrown.message, option: typeof option === "string" ? option : null };
     }
-    if (thrown.name === "AbortError") return { code: "cancelled", message: "Cancelled." };
-    return { code: "internal", message: `Internal error: ${thrown.message}. Please report it.` };
+    if (thrown.name === "AbortError") return { code: "cancelled", message: "Cancelled.", option: null };
+    return { code: "internal", message: `Internal error: ${thrown.message}. Please report it.`, option: null };
   }
-  return { code: "internal", message: `Internal error: ${String(thrown)}. Please report it.` };
+  return { code: "internal", message: `Internal error: ${String(thrown)}. Please report it.`, option: null };
 }
 
 /**
@@ -69,5 +73,5 @@ export function plainError(thrown) {
  * @returns {InstructBlipError}
  */
 export function fromPlain(plain) {
-  return new InstructBlipError(plain.code, plain.message);
+  return new InstructBlipError(plain.code, plain.message, plain.option);
 }

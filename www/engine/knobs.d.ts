@@ -28,6 +28,8 @@ export interface AskOptions {
   numReturnSequences?: number;
   /** End the answer with the token that completes one of these. */
   stopStrings?: string[];
+  /** Whether the Q-Former reads the question, if it can [default: true]. */
+  instructionAware?: boolean;
 }
 
 /** A knob of `AskOptions` as a page shows it. */

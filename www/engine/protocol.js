@@ -7,10 +7,12 @@
  * its table of knobs.
  * @typedef {import("./types.js").Progress} Progress
  * @typedef {import("./types.js").ModelInfo} ModelInfo
+ * @typedef {import("./types.js").About} About
  * @typedef {import("./types.js").PictureInfo} PictureInfo
  * @typedef {import("./types.js").TokenEvent} TokenEvent
  * @typedef {import("./types.js").Statistics} Statistics
  * @typedef {import("./types.js").Candidate} Candidate
+ * @typedef {import("./types.js").RankOptions} RankOptions
  * @typedef {import("./types.js").Ranked} Ranked
  * @typedef {import("./types.js").AttentionMap} AttentionMap
  * @typedef {import("./types.js").AttentionMaps} AttentionMaps
@@ -50,14 +52,15 @@
  * @typedef {object} PlainError An error as it crosses between worker and page.
  * @property {import("./errors.js").ErrorCode} code
  * @property {string} message
+ * @property {string | null} [option] that is invalid
  *
  * What the page asks of the worker. `id` names the request in everything that belongs to it;
  * `conversation` is 0 for the one that is there from the start.
  * @typedef {{ id: number, call: "load", url: string, cache: boolean, stallTimeout: number | undefined }} LoadCall
  * @typedef {{ id: number, call: "setPictures", conversation: number, files: Uint8Array[] }} SetPicturesCall
  * @typedef {{ id: number, call: "ask", conversation: number, question: string | Prompt, options: AskOptions }} AskCall
- * @typedef {{ id: number, call: "rank", conversation: number, question: string | Prompt, candidates: string[], prior: number[] | undefined }} RankCall
- * @typedef {{ id: number, call: "attention", conversation: number, question: string | Prompt, against: string | Prompt | undefined }} AttentionCall
+ * @typedef {{ id: number, call: "rank", conversation: number, question: string | Prompt, candidates: string[], options: RankOptions }} RankCall
+ * @typedef {{ id: number, call: "attention", conversation: number, question: string | Prompt, against: string | Prompt | undefined, instructionAware: boolean | undefined }} AttentionCall
  * @typedef {{ id: number, call: "prompt", prompt: Prompt }} PromptCall
  * @typedef {{ id: number, call: "verify", golden: Uint8Array, name: string | undefined, options: VerifyOptions | undefined }} VerifyCall
  * @typedef {{ id: number, call: "bench", options: BenchOptions }} BenchCall
@@ -73,16 +76,17 @@
  * @typedef {{ id: number, event: "token", value: TokenEvent }} TokenMessage
  * @typedef {{ id: number, event: "stage", value: string }} StageEvent
  * @typedef {{ id: number, event: "controls", value: Controls }} ControlsEvent the engine runs
+ * @typedef {{ id: number, event: "about", value: About | null }} AboutEvent while loading, before any shard
  * @typedef {{ id: number, event: "vision" }} VisionEvent pictures can be looked at, while loading
  * @typedef {{ event: "lost", error: PlainError }} LostEvent
- * @typedef {ResultEvent | ErrorEvent | ProgressEvent | TokenMessage | StageEvent | ControlsEvent | VisionEvent | LostEvent} FromWorker
+ * @typedef {ResultEvent | ErrorEvent | ProgressEvent | TokenMessage | StageEvent | ControlsEvent | AboutEvent | VisionEvent | LostEvent} FromWorker
  *
  * The classes that `wasm-bindgen` exports, as the worker sees them.
  * @typedef {object} WasmConversation
  * @property {(files: Uint8Array[], signal?: AbortSignal) => Promise<PictureInfo[]>} setPictures
  * @property {(question: string, options: AskOptions & { signal?: AbortSignal, onToken?: (token: TokenEvent) => void }) => Promise<import("./types.js").Answer>} ask
- * @property {(question: string, candidates: string[], options: { prior?: number[], signal?: AbortSignal }) => Promise<Ranked[]>} rank
- * @property {(question: string, options: { against?: string, signal?: AbortSignal }) => Promise<AttentionMaps>} attention
+ * @property {(question: string, candidates: string[], options: RankOptions & { signal?: AbortSignal }) => Promise<Ranked[]>} rank
+ * @property {(question: string, options: { against?: string, instructionAware?: boolean, signal?: AbortSignal }) => Promise<AttentionMaps>} attention
  * @property {() => void} free
  *
  * @typedef {object} WasmModel
@@ -98,7 +102,7 @@
  * @typedef {object} WasmModule
  * @property {(options: { module_or_path: URL }) => Promise<unknown>} default
  * @property {() => Controls} controls
- * @property {{ load(url: string, options: { onProgress?: (progress: Progress) => void, onVision?: () => void, signal?: AbortSignal, store?: import("./store.js").Store, stallTimeout?: number }): WasmModel }} Model
+ * @property {{ load(url: string, options: { onProgress?: (progress: Progress) => void, onAbout?: (about: About | null) => void, onVision?: () => void, signal?: AbortSignal, store?: import("./store.js").Store, stallTimeout?: number }): WasmModel }} Model
  */
 
 export {};

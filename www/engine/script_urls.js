@@ -24,13 +24,13 @@ function makePolicy() {
 /**
  * A `blob:` address of the engine's worker, to be revoked when it has been read.
  *
- * @returns {{ address: string, trusted: any }}
+ * @returns {{ script: string, address: string, trusted: any }} with the address of its file
  */
 export function workerAddress() {
   const script = new URL("./worker.js", import.meta.url).href;
   const source = new Blob([`import ${JSON.stringify(script)};`], { type: "text/javascript" });
   const address = URL.createObjectURL(source);
-  return { address, trusted: policy.createScriptURL(address) };
+  return { script, address, trusted: policy.createScriptURL(address) };
 }
 
 /** @returns {any} the address of the service worker of the page that these files belong to */

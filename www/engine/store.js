@@ -333,6 +333,7 @@ async function freeBytes() {
 function folderOf(url) {
   const folder = new URL(url, self.location.href);
   folder.search = folder.hash = "";
+  folder.pathname = folder.pathname.replace(/[^/]+\.(json|safetensors)$/, ""); // a file in it
   return folder.href.endsWith("/") ? folder.href : `${folder.href}/`;
 }
 

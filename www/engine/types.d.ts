@@ -19,8 +19,25 @@ export type Progress = {
   bytesPerSecond: number,
   /** Null while it cannot be told. */
   secondsLeft: number | null,
+  /** Pipelines that the GPU has ready; it prepares them beside the download. */
+  compiled: number,
+  /** Pipelines in all; 0 until they are counted. */
+  pipelines: number,
   /** Something the visitor should know, such as a full disk. */
   warning: string | null,
+};
+
+/** What a shard set says of itself; all of it may be absent. Whoever made the set wrote it: show it
+ * as text only. */
+export type About = {
+  /** What the model was trained on, by language. */
+  knows: { [key in string]: string },
+  /** The language that it is asked in. */
+  language?: string,
+  /** Whether it was trained on dialogues. */
+  dialogues?: boolean,
+  /** Greedy answers of a lower probability are often wrong. */
+  unsureBelow?: number,
 };
 
 /** What was loaded. */
@@ -74,6 +91,11 @@ export type Candidate = {
   score: number | null,
   /** Sum of its tokens' log-probabilities among what they were chosen from. */
   logProbability: number,
+  /** Geometric mean of its tokens' probabilities, the end token's included, from 0 to 1: how
+   * sure the model was of a token on average. Each is the probability among what the token was
+   * chosen from: the model's own in greedy decoding and in beams, unless penalties or bans
+   * changed it; of drawn tokens that after `temperature`, `top_k` and `top_p`. */
+  probability: number,
   /** Why it ended. */
   stopReason: StopReason,
 };
@@ -117,6 +139,8 @@ export type Answer = {
   ids: Array<number>,
   /** Its score in beam search: log-probability over the penalised length. */
   score: number | null,
+  /** See [`Candidate::probability`]. */
+  probability: number,
   /** All answers asked for, this one first: beams by score, drawn ones as they were drawn. */
   candidates: Array<Candidate>,
   /** The question was longer than the model takes and lost its beginning. */
@@ -135,6 +159,8 @@ export type Answer = {
 export type RankOptions = {
   /** What is known beforehand: a weight above 0 for every candidate. All alike if absent. */
   prior?: Array<number>,
+  /** See [`AskOptions::instruction_aware`](super::AskOptions::instruction_aware). */
+  instructionAware?: boolean,
 };
 
 /** One candidate's place. */

@@ -73,22 +73,38 @@ function trapped(thrown) {
 const refused = new Promise((_, reject) => {
   self.addEventListener("securitypolicyviolation", ({ blockedURI, effectiveDirective, disposition }) => {
     if (effectiveDirective !== "connect-src" || disposition !== "enforce") return;
-    const sentence = `Could not fetch ${blockedURI}: this page’s Content-Security-Policy refused it. If that host sends on to another one, give the address where the files really are.`;
+    const advice = blockedURI.startsWith("http:")
+      ? "It reads models over https, or from this machine."
+      : "If that host sends on to another one, give the address where the files really are.";
+    const sentence = `Could not fetch ${blockedURI}: this page’s Content-Security-Policy refused it. ${advice}`;
     reject(new InstructBlipError("network", sentence));
   });
 });
 refused.catch(() => {});
+
+/** @returns {Promise<import("./protocol.js").WasmModule>} */
+async function wasmModule() {
+  /** @type {string} */
+  const address = new URL("../dist/instructblip_web.js", import.meta.url).href;
+  try {
+    /** @type {import("./protocol.js").WasmModule} */
+    const module = await import(/* @vite-ignore */ /* webpackIgnore: true */ address);
+    await module.default({ module_or_path: new URL("../dist/instructblip_web_bg.wasm", import.meta.url) });
+    return module;
+  } catch (thrown) {
+    if (thrown instanceof WebAssembly.RuntimeError) throw thrown; // it ran
+    const reason = thrown instanceof Error ? thrown.message : String(thrown);
+    const advice = "It belongs beside engine/; `cargo xtask build` makes www/dist/.";
+    throw new InstructBlipError("module-missing", `The engine's module could not be loaded from ${address} (${reason}). ${advice}`);
+  }
+}
 
 /**
  * @param {Call & { call: "load" }} call
  * @param {AbortSignal} signal
  */
 async function load(call, signal) {
-  /** @type {string} */
-  const address = new URL("../dist/instructblip_web.js", import.meta.url).href;
-  /** @type {import("./protocol.js").WasmModule} */
-  const module = await import(address);
-  await module.default({ module_or_path: new URL("../dist/instructblip_web_bg.wasm", import.meta.url) });
+  const module = await wasmModule();
   post({ id: call.id, event: "controls", value: module.controls() });
   const store = call.cache ? await Store.open(call.url) : null;
   /** @param {import("./protocol.js").Progress} value */
@@ -99,11 +115,12 @@ async function load(call, signal) {
       : null;
   const { url, stallTimeout } = call;
   const { model, info } = await whileLoading(async () => {
+    const onAbout = (/** @type {import("./protocol.js").About | null} */ value) => post({ id: call.id, event: "about", value });
     const onVision = () => {
       post({ id: call.id, event: "vision" });
       resolveVision(model);
     };
-    const model = module.Model.load(url, { ...(store && { store }), ...(stallTimeout && { stallTimeout }), signal, onProgress, onVision });
+    const model = module.Model.load(url, { ...(store && { store }), ...(stallTimeout && { stallTimeout }), signal, onProgress, onAbout, onVision });
     return { model, info: await Promise.race([model.ready, refused]) };
   });
   prune().catch(() => {}); // what only an older revision needed; it is tried again after the next load
@@ -162,12 +179,12 @@ async function perform(call, signal) {
     }
     case "rank": {
       const { text } = await fill(model, call.question);
-      return conversation(model, call.conversation).rank(text, call.candidates, { prior: call.prior, signal });
+      return conversation(model, call.conversation).rank(text, call.candidates, { ...call.options, signal });
     }
     case "attention": {
       const against = call.against === undefined ? undefined : (await fill(model, call.against)).text;
       const { text } = await fill(model, call.question);
-      return conversation(model, call.conversation).attention(text, { against, signal });
+      return conversation(model, call.conversation).attention(text, { against, instructionAware: call.instructionAware, signal });
     }
     case "prompt":
       return model.prompt(call.prompt);

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use instructblip_web::pace::Pace;
-use instructblip_web::session::{Answer, PictureInfo, RankOptions, Session};
+use instructblip_web::session::{Answer, AskOptions, PictureInfo, RankOptions, Session};
 use instructblip_web::{Error, Result};
 use serde_json::json;
 
@@ -42,6 +42,17 @@ pub struct Args {
     prior: Vec<f32>,
     #[command(flatten)]
     attention: AttentionArgs,
+    /// The Q-Former does not read the question: its queries look at the picture alone, as in the
+    /// paper's ablation of instruction-aware features. Only the language model knows what was
+    /// asked. Also for --rank and --attention.
+    #[arg(long)]
+    without_instruction: bool,
+}
+
+impl Args {
+    fn instruction_aware(&self) -> Option<bool> {
+        self.without_instruction.then_some(false)
+    }
 }
 
 /// Answers one question.
@@ -58,13 +69,16 @@ pub fn run(args: &Args) -> Result<()> {
     } else {
         rank(args, &mut session)?;
     }
-    attention::write(&args.attention, &session, &args.question, &pictures[0])
+    let aware = args.instruction_aware();
+    attention::write(&args.attention, &session, &args.question, aware, &pictures[0])
 }
 
 fn answer(args: &Args, session: &mut Session, pictures: &[PictureInfo]) -> Result<()> {
+    let options =
+        AskOptions { instruction_aware: args.instruction_aware(), ..args.generation.0.clone() };
     let answer = pollster::block_on(session.ask(
         &args.question,
-        &args.generation.0,
+        &options,
         &Pace::default(),
         &mut |token| {
             if !args.json {
@@ -100,7 +114,10 @@ fn print_rest(answer: &Answer) -> Result<()> {
 }
 
 fn rank(args: &Args, session: &mut Session) -> Result<()> {
-    let options = RankOptions { prior: (!args.prior.is_empty()).then(|| args.prior.clone()) };
+    let options = RankOptions {
+        prior: (!args.prior.is_empty()).then(|| args.prior.clone()),
+        instruction_aware: args.instruction_aware(),
+    };
     let pace = Pace::default();
     let ranked = pollster::block_on(session.rank(&args.question, &args.rank, &options, &pace))?;
     if args.json {

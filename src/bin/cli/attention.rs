@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use image::{Rgb, RgbImage};
 use instructblip_web::pace::Pace;
-use instructblip_web::session::{AttentionMaps, PictureMap, Session};
+use instructblip_web::session::{AttentionMaps, AttentionOptions, PictureMap, Session};
 use instructblip_web::{Error, Result};
 
 /// Where to write, and what to compare with.
@@ -28,14 +28,15 @@ pub fn write(
     args: &AttentionArgs,
     session: &Session,
     question: &str,
+    instruction_aware: Option<bool>,
     picture: &[u8],
 ) -> Result<()> {
     let Some(out) = &args.attention else {
         return Ok(());
     };
-    let against = args.against.as_deref();
+    let options = AttentionOptions { against: args.against.clone(), instruction_aware };
     let pace = Pace::default();
-    let maps = pollster::block_on(session.attention(question, against, &pace))?;
+    let maps = pollster::block_on(session.attention(question, &options, &pace))?;
     if out.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json")) {
         let json = serde_json::json!(maps).to_string();
         return std::fs::write(out, json).map_err(|error| Error::io(out, error));

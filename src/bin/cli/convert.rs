@@ -3,6 +3,7 @@
 use super::progress::{Bar, bytes_bar};
 use super::terminal;
 use instructblip_web::Error;
+use instructblip_web::config::About;
 use instructblip_web::convert::output::UNFINISHED;
 use instructblip_web::convert::{ConvertOptions, Recipe, convert};
 use instructblip_web::hub::{Hub, is_repository};
@@ -33,6 +34,12 @@ pub struct Args {
     /// May be given several times; the last one that matches counts. `*=q4` is q4 throughout.
     #[arg(long, value_name = "PATTERN=FORMAT")]
     keep: Vec<String>,
+    /// JSON file with what the set says of itself to visitors: `knows`, a sentence on what the
+    /// model was trained on by language; `language`, that it is asked in; `dialogues`, whether it
+    /// was trained on them; `unsure_below`, the probability under which answers are often wrong.
+    /// Without it, what the checkpoint's config.json says stays.
+    #[arg(long, value_name = "FILE")]
+    about: Option<PathBuf>,
     /// Replace the checkpoint in OUT.
     #[arg(long)]
     force: bool,
@@ -53,8 +60,10 @@ pub fn run(args: Args) -> Result<(), Error> {
     for rule in &args.keep {
         recipe = recipe.with_rule(rule)?;
     }
+    let about = args.about.as_deref().map(read_about).transpose()?;
     let options = ConvertOptions {
         recipe,
+        about,
         force: args.force,
         threads: args.threads,
         limit: args.shard_mib << 20,
@@ -69,7 +78,16 @@ pub fn run(args: Args) -> Result<(), Error> {
     let summary = convert(&source, &args.out, &options, &mut |progress| bar.show(progress))
         .inspect_err(|_| say_what_stays(&args.out))?;
     bar.finish(&args.out, &summary);
+    terminal::note(
+        "Put the folder on a host, check it with `instructblip check ADDRESS`, then open PAGE?model=ADDRESS.",
+    );
     Ok(())
+}
+
+/// Reads what the set is to say of itself.
+fn read_about(path: &Path) -> Result<About, Error> {
+    let bytes = std::fs::read(path).map_err(|error| Error::io(path, error))?;
+    About::of_file(&path.display().to_string(), &bytes)
 }
 
 /// Downloads a repository with a progress bar. Ctrl-C ends the process; what has arrived stays

@@ -49,6 +49,10 @@ pub struct Args {
     /// Exponent of the length in a beam's score [default: -1, captions 1].
     #[arg(long, allow_negative_numbers = true)]
     length_penalty: Option<f32>,
+    /// The Q-Former does not read the question, as in the paper's ablation of instruction-aware
+    /// features.
+    #[arg(long)]
+    without_instruction: bool,
     /// Where to run.
     #[arg(long, value_enum, default_value = "wgpu")]
     device: DeviceName,
@@ -142,6 +146,7 @@ impl Args {
             max_new_tokens: self.max_new_tokens.or(usual.max_new_tokens),
             min_length: self.min_length.or(usual.min_length),
             length_penalty: self.length_penalty.or(usual.length_penalty),
+            instruction_aware: self.without_instruction.then_some(false),
             ..usual
         }
     }

@@ -3,6 +3,7 @@
 pub mod ask;
 pub mod attention;
 pub mod bench;
+pub mod check;
 pub mod convert;
 pub mod eval;
 pub mod export;

@@ -22,6 +22,8 @@ fn types() -> String {
 
 /** How to answer. What is left out is the checkpoint's own setting, then that of `transformers`. */
 export interface AskOptions {{{options}
+  /** Whether the Q-Former reads the question, if it can [default: true]. */
+  instructionAware?: boolean;
 }}
 
 /** A knob of `AskOptions` as a page shows it. */

@@ -1,6 +1,7 @@
 //! What lies beside the weights: a tokenizer in its own form, terms of use, and the card.
 
 use super::fixture::*;
+use crate::config::About;
 use crate::convert::*;
 use crate::quant::Format;
 use std::fs;
@@ -141,4 +142,26 @@ fn a_card_names_its_source_only_where_that_is_a_repository() {
         assert!(!text.contains("base_model") && !text.contains("converted from |"), "{text}");
     }
     assert!(!named(7.into()).contains("base_model"));
+}
+
+#[test]
+fn a_set_says_what_it_was_told_to() {
+    let t = Temporary::new();
+    checkpoint(&t.join("a"), u64::MAX);
+    let about = About {
+        knows: [("en".to_owned(), "shapes".to_owned())].into(),
+        unsure_below: Some(0.5),
+        ..About::default()
+    };
+    let options = ConvertOptions { about: Some(about.clone()), ..ConvertOptions::new(Format::Q4) };
+    convert(&t.join("a"), &t.join("set"), &options, &mut go).unwrap();
+    export(&t.join("set"), &t.join("plain"), &ExportOptions::default(), &mut go).unwrap();
+    converted(&t.join("plain"), &t.join("again"), Format::Q8).unwrap();
+    for folder in ["set", "plain", "again"] {
+        assert_eq!(inspect(&t.join(folder)).unwrap().about.as_ref(), Some(&about), "{folder}");
+    }
+    let table = inspect(&t.join("set")).unwrap().to_string();
+    assert!(table.ends_with("knows (en): shapes\nunsure below a probability of 0.5\n"), "{table}");
+    converted(&t.join("a"), &t.join("silent"), Format::Q4).unwrap();
+    assert_eq!(inspect(&t.join("silent")).unwrap().about, None);
 }

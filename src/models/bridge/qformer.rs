@@ -297,8 +297,8 @@ impl Connector for QFormer {
 }
 
 impl QFormer {
-    /// `qformer_input_ids` `[text]` (at most `max_position_embeddings`; BLIP-2 reads none) and the
-    /// picture to the query rows of `qformer_last_hidden_state`, `[1, queries, hidden]`.
+    /// `qformer_input_ids` `[text]` (at most `max_position_embeddings`; none where the queries look
+    /// alone, as in BLIP-2 and under `qformer_text_input=False` of LAVIS) and the picture to the query rows of `qformer_last_hidden_state`, `[1, queries, hidden]`.
     ///
     /// # Errors
     /// The GPU failed, or `pace` was told to stop.
@@ -321,7 +321,7 @@ impl QFormer {
     ) -> Result<Tensor<3>> {
         let queries = self.query_tokens.dims()[1];
         let mut x = self.query_tokens.clone();
-        if let Some(text) = &self.text {
+        if let Some(text) = self.text.as_ref().filter(|_| !input_ids.is_empty()) {
             x = Tensor::cat(vec![x, text.forward(input_ids)], 1);
         }
         let mut x = self.layernorm.forward(&x); // [1, queries + text, hidden]
@@ -392,11 +392,11 @@ impl Layer {
         }
         let query = self.query.forward(&query);
         match &self.text {
-            Some(feed_forward) => {
+            Some(feed_forward) if text > 0 => {
                 let words = feed_forward.forward(&x.narrow(1, queries, text));
                 Tensor::cat(vec![query, words], 1)
             }
-            None => query,
+            _ => query,
         }
     }
 }
