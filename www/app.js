@@ -8,13 +8,15 @@ import { Model } from "./engine/engine.js";
 import { plainError } from "./engine/errors.js";
 import { prompts } from "./engine/prompts.js";
 import { serviceWorkerAddress } from "./engine/script_urls.js";
-import { Unfit } from "./page/addresses.js";
+import { offerAblation } from "./page/ablation.js";
 import { Chat } from "./page/chat.js";
 import { ChatMenu } from "./page/chat_menu.js";
 import { Composer } from "./page/composer.js";
 import { edit, keepDraft, restoreDraft } from "./page/draft.js";
 import { noteOffline, offerFoot } from "./page/foot.js";
+import { comment, knowledge } from "./page/knowledge.js";
 import { Looked } from "./page/looked.js";
+import { Looking } from "./page/looking.js";
 import { Memory } from "./page/memory.js";
 import { ModelPanel } from "./page/model_panel.js";
 import { Past, answererOf } from "./page/past.js";
@@ -35,14 +37,6 @@ let loading = null;
 let answerer = null;
 /** The pictures that questions are about. @type {import("./page/selection.js").Selection | null} */
 let selection = null;
-/**
- * The model's work on the current pictures: null once their features are there, else why not.
- *
- * @type {Promise<import("./engine/protocol.js").PlainError | null>}
- */
-let looking = Promise.resolve(null);
-/** @type {AbortController | null} */
-let lookingControl = null;
 /** @type {AbortController | null} */
 let answering = null;
 let rebuiltAt = -Infinity;
@@ -61,12 +55,13 @@ const picturePanel = new PicturePanel({
     past.keepSelection(chosen);
     memory.forget();
     looked.clear();
-    for (const turn of chat.changePictures(chosen?.key ?? "")) looked.offer(turn, turn.told.prompt, turn.told.request.shown);
+    for (const turn of chat.changePictures(chosen?.key ?? "")) offer(turn);
     composer.suggest(chosen && !chosen.own ? chosen.questions : generalQuestions);
-    look();
+    looking.start(model, selection);
   },
   onShow: (index, aspect) => looked.turnTo(index, aspect),
 });
+const looking = new Looking(picturePanel);
 const settings = new Settings();
 const past = await Past.open();
 const memory = new Memory();
@@ -92,13 +87,8 @@ function pick(text) {
     const url = choose(text);
     if (url !== null) void load(url);
   } catch (error) {
-    modelPanel.propose(text, unfit(error));
+    modelPanel.propose(text, error);
   }
-}
-
-/** @param {unknown} error @returns {string} a sentence */
-function unfit(error) {
-  return error instanceof Unfit ? say(error.key, error.params) : plainError(error).message;
 }
 
 /** @param {string} url */
@@ -109,7 +99,11 @@ async function load(url) {
   const control = (loading = new AbortController());
   const opened = (model = Model.open(url, {
     signal: control.signal,
-    onProgress: (progress) => loading === control && modelPanel.progress(progress),
+    onProgress: (progress) => {
+      if (loading !== control) return;
+      modelPanel.describe(knowledge(opened.about));
+      modelPanel.progress(progress);
+    },
   }));
   void opened.controls.then(({ knobs, limits }) => {
     if (model !== opened) return;
@@ -119,12 +113,14 @@ async function load(url) {
   looked.hide();
   modelPanel.startLoading(url);
   if (!answering) composer.allow("ready"); // a question waits for the model by itself
-  look();
+  looking.start(model, selection);
   try {
     const info = await opened.ready;
     if (loading !== control) return; // another model was chosen meanwhile
     void opened.lost.then((error) => model === opened && rebuild(error));
     modelPanel.ready(info);
+    modelPanel.describe(knowledge(opened.about));
+    memory.offer(opened.about?.dialogues !== false);
     void noteOffline(url);
     answerer = null;
     void answererOf(url, info).then((known) => model === opened && (answerer = known), () => {});
@@ -164,32 +160,6 @@ function rebuild(error) {
   modelPanel.lost(error);
 }
 
-/** Gives the pictures to the model, which looks at them as soon as it can. */
-function look() {
-  lookingControl?.abort();
-  looking = Promise.resolve(null);
-  if (!selection) return;
-  picturePanel.note(say(model ? "picture.waits" : "picture.noModel"));
-  if (!model) return;
-  const control = (lookingControl = new AbortController());
-  const { bytes } = selection;
-  void model.vision.then(() => {
-    if (lookingControl === control) picturePanel.note(say("picture.looking", { count: bytes.length }));
-  });
-  const work = model.setPicture(bytes, control.signal);
-  looking = work.then(
-    (info) => {
-      if (lookingControl === control) picturePanel.looked(info);
-      return null;
-    },
-    (thrown) => {
-      const error = plainError(thrown);
-      if (lookingControl === control) void picturePanel.failed(error);
-      return error;
-    },
-  );
-}
-
 /** @param {import("./page/composer.js").Request} request */
 async function ask(request) {
   const asked = model;
@@ -208,7 +178,7 @@ async function ask(request) {
   composer.allow("answering");
   if (loading) turn.waitFor(asked.ready);
   try {
-    const unseen = await Promise.race([looking, stopped(signal)]);
+    const unseen = await Promise.race([looking.done, stopped(signal)]);
     if (unseen) return turn.fail(unseen);
     if (request.candidates) {
       const start = performance.now();
@@ -219,9 +189,10 @@ async function ask(request) {
       const answer = await asked.ask(prompt, { ...options, signal, onToken: (token) => turn.add(token.text) });
       turn.told.model = answerer;
       turn.finish(answer);
+      comment(turn, asked.about, () => modelPanel.openPicker());
       if (about === selection && request.talks) memory.add(request.shown, answer.text);
     }
-    if (about === selection) looked.offer(turn, prompt, request.shown);
+    if (about === selection) offer(turn);
   } catch (thrown) {
     const error = plainError(thrown);
     if (error.code !== "question-empty" && error.code !== "option-invalid") return turn.fail(error);
@@ -239,6 +210,18 @@ async function ask(request) {
  */
 function stopped(signal) {
   return new Promise((resolve) => signal.addEventListener("abort", () => resolve(null)));
+}
+
+/**
+ * What can be done with an answer while its pictures are the model's.
+ *
+ * @param {import("./page/turn.js").Turn} turn
+ */
+function offer(turn) {
+  const { prompt, request, answer } = turn.told;
+  looked.offer(turn, prompt, request.shown);
+  const [address] = selection?.addresses ?? [];
+  if (answer && address) offerAblation(turn, () => model, address);
 }
 
 /**
@@ -295,7 +278,7 @@ composer.allow("waiting");
 await restore();
 void showExamples().catch(() => {}); // without a network, and not kept yet: there are none
 if (asked.agreed) void load(asked.url);
-else modelPanel.propose(asked.url, asked.problem && unfit(asked.problem));
+else modelPanel.propose(asked.url, asked.problem);
 // Keeps the page's own files for visits without a network. The list of them is asked for past the
 // browser's cache, as `sw.js` itself is, so that an update is noticed.
 void navigator.serviceWorker?.register(serviceWorkerAddress(), { updateViaCache: "none" }).catch(() => {});

@@ -6,7 +6,8 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { WWW, ask, assertQuiet, givePicture, launch, modelReady, shownError, visit } from "./harness.mjs";
+import { POCKET, WWW, ask, assertQuiet, givePicture, launch, modelReady, shownError, visit } from "./harness.mjs";
+import { ShardSet } from "./shard_set.mjs";
 
 /** @type {import("playwright-core").Browser} */
 let browser;
@@ -92,7 +93,10 @@ test("presets, modes, settings and several answers", async (t) => {
 });
 
 test("ranking, the map, its difference, and a conversation", async (t) => {
-  const { page, problems } = await visit(t, browser);
+  // A set that does not say whether it learned from conversations.
+  const set = new ShardSet(POCKET);
+  set.changeJson("config.json", (config) => delete config.instructblip_web_about);
+  const { page, problems } = await visit(t, browser, { query: "?model=./faulty/", hook: set.hook });
   await modelReady(page);
   await givePicture(page, "shapes.png", example("shapes.png"));
   await page.locator("#mode").selectOption("rank");

@@ -33,6 +33,7 @@ const told = {
   own: true,
   model: { name: "pocket", url: "https://example.org/", format: "q4", sha256: "cd" },
   text: "<b>so</b>",
+  unsure: false,
   answer: null,
   ranked: null,
   milliseconds: 0,

@@ -33,12 +33,12 @@ export class Chat {
   /**
    * Starts a turn.
    *
-   * @param {Omit<Told, "number" | "at" | "text" | "answer" | "ranked" | "milliseconds" | "error">} asked
+   * @param {Omit<Told, "number" | "at" | "text" | "unsure" | "answer" | "ranked" | "milliseconds" | "error">} asked
    * @param {string[]} thumbnails
    */
   turn(asked, thumbnails) {
     const at = new Date().toISOString();
-    const turn = this.#add({ ...asked, number: this.#next, at, text: "", answer: null, ranked: null, milliseconds: 0, error: null }, thumbnails);
+    const turn = this.#add({ ...asked, number: this.#next, at, text: "", unsure: false, answer: null, ranked: null, milliseconds: 0, error: null }, thumbnails);
     this.#handlers.onChange(turn);
     turn.follow();
     return turn;

@@ -47,6 +47,7 @@ export function asJson(turns) {
     pictures: told.pictures.map((sha256, at) => ({ sha256, name: told.names[at] ?? "" })),
     model: told.model,
     answer: told.text,
+    unsure: told.unsure,
     ids: told.answer?.ids ?? null,
     stopReason: told.answer?.stopReason ?? null,
     answers: told.answer && told.answer.candidates.length > 1 ? told.answer.candidates : null,

@@ -12,7 +12,7 @@ import { say } from "./words.js";
 /** @typedef {[red: number, green: number, blue: number, alpha: number]} Colour */
 
 /** From the least to the most; the same stops as `.scale` in map.css, and as `ask --attention` draws. @type {Colour[]} */
-const MORE = [[13, 8, 60, 0.62], [126, 3, 168, 0.5], [230, 92, 80, 0.5], [252, 230, 70, 0.68]];
+export const MORE = [[13, 8, 60, 0.62], [126, 3, 168, 0.5], [230, 92, 80, 0.5], [252, 230, 70, 0.68]];
 /** From less than the other question to more. @type {Colour[]} */
 const DIFFERENCE = [[20, 90, 230, 0.75], [60, 140, 240, 0.35], [255, 255, 255, 0], [250, 150, 40, 0.35], [235, 80, 0, 0.75]];
 /** Longest side of the drawn map; the page scales it to the picture. */
@@ -122,7 +122,7 @@ export class MapPanel {
  * @param {number} low
  * @param {number} high
  */
-function paint(canvas, values, side, aspect, colours, low, high) {
+export function paint(canvas, values, side, aspect, colours, low, high) {
   const pixels = new ImageData(side, side);
   for (const [at, value] of values.entries()) {
     pixels.data.set(colourAt(colours, (value - low) / (high - low || 1)), 4 * at);

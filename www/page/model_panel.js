@@ -6,6 +6,7 @@
  * Out: methods that show each state.
  */
 import { keepStorage } from "../engine/store.js";
+import { Unfit } from "./addresses.js";
 import { byId, handFocus, showError } from "./dom.js";
 import * as format from "./format.js";
 import { shareOf } from "./loading.js";
@@ -36,6 +37,7 @@ export class ModelPanel {
   #instead = byId("model-instead", HTMLButtonElement);
   #proposal = byId("model-proposal", HTMLElement);
   #link = byId("model-link", HTMLButtonElement);
+  #knows = byId("model-knows", HTMLElement);
   #picker = byId("model-picker", HTMLFormElement);
   #url = byId("model-url", HTMLInputElement);
   #stored;
@@ -82,7 +84,7 @@ export class ModelPanel {
    * Opens the picker with an address filled in: a link proposes a model, a person decides.
    *
    * @param {string} url
-   * @param {string | null} problem why it cannot be loaded
+   * @param {unknown} problem why it cannot be loaded, or null
    */
   propose(url, problem) {
     this.#url.value = url;
@@ -96,7 +98,14 @@ export class ModelPanel {
     this.openPicker();
     this.#proposal.hidden = problem !== null;
     this.#proposal.textContent = problem === null ? say("model.proposal", { host: new URL(url, document.baseURI).host }) : "";
-    showError(this.#error, problem === null ? null : { code: "option-invalid", message: problem });
+    const message = problem instanceof Unfit ? say(problem.key, problem.params) : String(problem);
+    showError(this.#error, problem === null ? null : { code: "option-invalid", message });
+  }
+
+  /** @param {string} knowledge what the model says of itself, or empty */
+  describe(knowledge) {
+    this.#knows.hidden = !knowledge;
+    if (this.#knows.textContent !== knowledge) this.#knows.textContent = knowledge;
   }
 
   /** Lets the visitor choose another model. */
@@ -109,6 +118,7 @@ export class ModelPanel {
     this.#loadedName = nameOf(url);
     this.#isPocket = url === POCKET || url === new URL(POCKET, document.baseURI).href;
     this.#fromStorage = false;
+    this.describe("");
     this.#proposal.hidden = this.#instead.hidden = true;
     this.#announced = -1;
     this.#name.textContent = this.#loadedName;

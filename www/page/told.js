@@ -23,6 +23,7 @@
  * @property {string} text of the answer so far
  * @property {Answer | null} answer
  * @property {import("../engine/protocol.js").Ranked[] | null} ranked
+ * @property {boolean} unsure whether the model finds its answer unlikely itself
  * @property {number} milliseconds that ranking took
  * @property {import("../engine/protocol.js").PlainError | null} error
  */

@@ -4,7 +4,7 @@
  */
 import { make, showError } from "./dom.js";
 import * as format from "./format.js";
-import { action, candidateList, copyButton, detailsOf, factsOf, noticesOf, rankingList } from "./turn_parts.js";
+import { action, candidateList, copyButton, detailsOf, factsOf, noticesOf, rankingList, thumbnails } from "./turn_parts.js";
 import { say } from "./words.js";
 
 /** @typedef {import("../engine/protocol.js").Answer} Answer */
@@ -17,9 +17,6 @@ import { say } from "./words.js";
  * @property {(turn: Turn) => void} onAgain
  * @property {(turn: Turn) => void} onEdit
  */
-
-/** More small pictures than this do not fit beside a question. */
-const THUMBNAILS = 4;
 
 export class Turn {
   /** What is kept of it. */
@@ -34,6 +31,8 @@ export class Turn {
   #facts = make("summary", "facts");
   #actions = make("span", "actions");
   #map = make("button", "plain map-button", say("turn.map"));
+  /** What makes sense only while its pictures are the model's. @type {HTMLElement[]} */
+  #live = [this.#map];
   #status;
   #handlers;
 
@@ -50,7 +49,7 @@ export class Turn {
     this.#handlers = handlers;
     const { request } = told;
     const asked = make("div", "question");
-    if (addresses.length) asked.append(this.#thumbnails(addresses));
+    if (addresses.length) asked.append(thumbnails(addresses, () => handlers.onBring(this)));
     const words = make("p", "question-text", request.shown);
     asked.append(make("span", "hidden", say("turn.asked")));
     if (request.label) words.prepend(make("span", "kind", request.label), " ");
@@ -82,6 +81,7 @@ export class Turn {
   /** Shows what was kept of a turn, whose end may be missing. */
   restore() {
     const { answer, ranked, error, text } = this.told;
+    if (this.told.unsure === true) this.doubt();
     if (answer) return this.#showAnswer(answer);
     if (ranked) return this.#showRanked(ranked);
     this.#settle();
@@ -143,8 +143,16 @@ export class Turn {
 
   /** The model finds its own answer unlikely. */
   doubt() {
+    this.told.unsure = true;
     this.#unsure.hidden = false;
     this.#unsure.title = say("turn.unsureWhy");
+    this.#handlers.onChange(this);
+  }
+
+  /** @param {HTMLElement} button one more thing to do with it, while its pictures are the model's */
+  addAction(button) {
+    this.#actions.append(button);
+    this.#live.push(button);
   }
 
   /**
@@ -163,7 +171,7 @@ export class Turn {
    * @param {() => void} onToggle
    */
   offerMap(onToggle) {
-    this.#map.hidden = false;
+    for (const part of this.#live) part.hidden = false;
     this.#map.onclick = onToggle;
   }
 
@@ -180,7 +188,7 @@ export class Turn {
 
   /** Its pictures are no longer the model's, so there is no map any more. */
   withdrawMap() {
-    this.#map.hidden = true;
+    for (const part of this.#live) part.hidden = true;
   }
 
   /** Takes the turn off the list, as if it had not been asked. */
@@ -196,21 +204,6 @@ export class Turn {
   #done() {
     this.#handlers.onChange(this);
     this.follow();
-  }
-
-  /** @param {string[]} addresses */
-  #thumbnails(addresses) {
-    const button = action("", () => this.#handlers.onBring(this));
-    button.className = "plain bring";
-    button.title = say("turn.bring");
-    button.setAttribute("aria-label", say("turn.bring"));
-    for (const address of addresses.slice(0, THUMBNAILS)) {
-      const image = make("img", "thumbnail");
-      image.src = address;
-      image.alt = "";
-      button.append(image);
-    }
-    return button;
   }
 
   /** @param {Answer} answer */

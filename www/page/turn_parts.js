@@ -6,6 +6,8 @@ import { say } from "./words.js";
 /** @typedef {import("../engine/protocol.js").Answer} Answer */
 /** @typedef {[name: string, value: string]} Detail */
 
+/** More small pictures than this do not fit beside a question. */
+const THUMBNAILS = 4;
 const COPIED_MS = 2000;
 
 /**
@@ -128,4 +130,24 @@ export function noticesOf({ truncatedQuestion, droppedTurns, stopReason }) {
   if (stopReason === "asked") notices.push(say("turn.stopped"));
   if (stopReason === "length") notices.push(say("turn.length"));
   return notices;
+}
+
+/**
+ * Small copies of pictures, which lead back to them.
+ *
+ * @param {string[]} addresses
+ * @param {() => void} onClick
+ */
+export function thumbnails(addresses, onClick) {
+  const button = action("", onClick);
+  button.className = "plain bring";
+  button.title = say("turn.bring");
+  button.setAttribute("aria-label", say("turn.bring"));
+  for (const address of addresses.slice(0, THUMBNAILS)) {
+    const image = make("img", "thumbnail");
+    image.src = address;
+    image.alt = "";
+    button.append(image);
+  }
+  return button;
 }
