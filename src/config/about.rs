@@ -134,6 +134,13 @@ mod tests {
     }
 
     #[test]
+    fn pocket_says_what_its_recipe_does() {
+        let pocket = About::of_config(include_bytes!("../../www/pocket/config.json"));
+        let recipe = include_bytes!("../../tools/pocket/about.json");
+        assert_eq!(pocket.unwrap().unwrap(), About::of_file("about.json", recipe).unwrap());
+    }
+
+    #[test]
     fn what_cannot_be_is_refused() {
         let many: BTreeMap<String, &str> = (0..65).map(|n| (format!("en-{n:03}"), "x")).collect();
         for section in [
