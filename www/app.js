@@ -12,6 +12,7 @@ import { offerAblation } from "./page/ablation.js";
 import { Chat } from "./page/chat.js";
 import { ChatMenu } from "./page/chat_menu.js";
 import { Composer } from "./page/composer.js";
+import { byId, showError } from "./page/dom.js";
 import { edit, keepDraft, restoreDraft } from "./page/draft.js";
 import { noteOffline, offerFoot } from "./page/foot.js";
 import { comment, knowledge } from "./page/knowledge.js";
@@ -136,6 +137,8 @@ function loadFailed(error) {
   loading = null;
   model = null;
   if (!answering) composer.allow("waiting");
+  looking.end();
+  showError(byId("picture-error", HTMLElement), null);
   if (selection) picturePanel.note(say("picture.noModel"));
   if (error.code === "webgpu-missing" || error.code === "adapter-missing") {
     error = { code: error.code, message: say(advice(navigator.userAgent, isSecureContext)) };

@@ -14,7 +14,7 @@ test("a browser without WebGPU is told so, and what to do", async (t) => {
   const { server, page, problems } = await visit(t, browser, { hook: inWorker('Object.defineProperty(navigator, "gpu", { value: undefined });') });
   const error = await shownError(page, "#model-error");
   assert.equal(error.code, "webgpu-missing");
-  assert.match(error.sentence ?? "", /^This browser has no WebGPU\. Use a current Chrome, Edge, Safari or Firefox/);
+  assert.match(error.sentence ?? "", /^The model needs WebGPU, .* open chrome:\/\/flags/);
   assert.equal(server.requests.filter((request) => request.path.includes("/pocket/")).length, 0);
   assertQuiet(problems);
 });
@@ -23,7 +23,7 @@ test("a browser without an adapter is told so, and what to do", async (t) => {
   const { page, problems } = await visit(t, browser, { hook: inWorker("GPU.prototype.requestAdapter = async () => null;") });
   const error = await shownError(page, "#model-error");
   assert.equal(error.code, "adapter-missing");
-  assert.match(error.sentence ?? "", /^No GPU adapter was found .*Update the graphics driver/);
+  assert.match(error.sentence ?? "", /^The model needs WebGPU, .* open chrome:\/\/flags/);
   assertQuiet(problems);
 });
 

@@ -34,6 +34,7 @@ test("every language has the same keys, variants and places", async () => {
 test("index.html says what en.js does", () => {
   const texts = [...HTML.matchAll(/<(\w+)\b[^>]*?\sdata-words="([^"]+)"[^>]*>([^<]*)<\/\1>/g)];
   assert.equal(texts.length, HTML.match(/\sdata-words="/g)?.length, "a marked element holds nothing but its text");
+  assert.equal(HTML.match(/<title>([^<]*)/)?.[1], ENGLISH["page.title"]);
   for (const [, , key = "", text] of texts) assert.equal(text, ENGLISH[key], key);
   for (const [tag] of HTML.matchAll(/<[^>]+\sdata-words-\w+=[^>]+>/g)) {
     for (const [, name, key = ""] of tag.matchAll(/\sdata-words-(\w+)="([^"]+)"/g)) {

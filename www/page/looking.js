@@ -20,6 +20,11 @@ export class Looking {
     this.#panel = panel;
   }
 
+  /** The model could not be loaded: that it did not look is no fault of the pictures'. */
+  end() {
+    this.#control = null;
+  }
+
   /**
    * @param {import("../engine/engine.js").Model | null} model
    * @param {import("./selection.js").Selection | null} selection
