@@ -2,7 +2,6 @@
 
 use ureq::http::{HeaderMap, HeaderName, header};
 
-use super::source::Facts;
 use super::{Report, Severity};
 use crate::hub::client::Origin;
 
@@ -10,6 +9,14 @@ use crate::hub::client::Origin;
 const FRESH: u64 = 24 * 60 * 60;
 /// Seconds for which a file that never changes should be kept at least.
 const LASTING: u64 = 30 * FRESH;
+
+/// What a host says along with a file; nothing of a folder's.
+#[derive(Default)]
+pub(super) struct Facts {
+    pub(super) headers: HeaderMap,
+    /// The host that the file came from in the end, where it is another one.
+    pub(super) sent_on: Option<Origin>,
+}
 
 /// Says what is wrong with the headers of a file that the host `own` sends to a page of the origin
 /// `page`. A shard never changes, since its name contains its hash.

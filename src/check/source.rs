@@ -5,9 +5,10 @@ use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::PathBuf;
 
-use ureq::http::{HeaderMap, HeaderName, Uri, header};
+use ureq::http::{HeaderName, Uri, header};
 
-use super::{Report, Severity, headers};
+use super::headers::{self, Facts};
+use super::{Report, Severity};
 use crate::error::{Error, Result};
 use crate::hub::client::{Client, Failure, Origin};
 
@@ -40,14 +41,6 @@ pub(super) enum Absent {
     NotThere,
     /// Anything else.
     Failed(String),
-}
-
-/// What a host says along with a file; nothing of a folder's.
-#[derive(Default)]
-pub(super) struct Facts {
-    pub(super) headers: HeaderMap,
-    /// The host that the file came from in the end, where it is another one.
-    pub(super) sent_on: Option<Origin>,
 }
 
 /// A file being read.

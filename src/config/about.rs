@@ -145,7 +145,7 @@ mod tests {
         let many: BTreeMap<String, &str> = (0..65).map(|n| (format!("en-{n:03}"), "x")).collect();
         for section in [
             json!(1),
-            json!([]),
+            json!(["x"]),
             json!({ "knows": "shapes" }),
             json!({ "knows": ["shapes"] }),
             json!({ "knows": { "en": 1 } }),
