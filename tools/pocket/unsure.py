@@ -91,7 +91,7 @@ def main() -> None:
     rows = [f"`unsure_below` {threshold:.2f}", "", "| questions | right | wrong answers marked | right answers spared |", "|---|---:|---:|---:|"]
     for test, (probability, is_right) in found.items():
         marked = probability < threshold
-        rows.append(f"| {test} | {percent(is_right)} | {percent(marked[~is_right])} of {(~is_right).sum()} | {percent(~marked[is_right])} |")
+        rows.append(f"| {test} | {percent(is_right)} | {marked[~is_right].sum()} of {(~is_right).sum()} | {percent(~marked[is_right])} |")
     text = "\n".join(rows) + "\n"
     print(text)
     if args.markdown:
