@@ -217,6 +217,7 @@ test("a link loads by itself only what lies below the page; the rest it proposes
   const context = await browser.newContext();
   t.after(() => context.close());
   const page = await context.newPage();
+  page.setDefaultTimeout(180_000);
   for (const query of ["?model=/other/", "?model=../other/", "?model=./..%252fother/", "?model=http://127.0.0.1:1/"]) {
     const before = server.requests.length;
     await page.goto(`${server.url}page/${query}`);
