@@ -2,15 +2,14 @@
 //!
 //! A few megabytes of `[0,0,…]` become hundreds as [`serde_json::Value`]s. In: a value of any
 //! size. Out: [`Bounded`], the value where it has few enough parts; [`Few`], a list where it is
-//! short enough; [`Number`], a number where it is one. More than that is an error or is passed
-//! over, and never held.
+//! short enough. More than that is an error, and never held.
 
 use std::cell::Cell;
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Number as JsonNumber, Value};
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
 
 /// A value that consists of at most `N` values, itself included. A member that comes twice is
 /// an error: two readers could take different ones.
@@ -67,7 +66,7 @@ impl<'de> Visitor<'de> for Counter<'_> {
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
-        Ok(JsonNumber::from_f64(value).map_or(Value::Null, Value::Number))
+        Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
     }
 
     fn visit_str<E: Error>(self, value: &str) -> Result<Value, E> {
@@ -126,61 +125,6 @@ impl<'de, T: Deserialize<'de>, const N: usize> Deserialize<'de> for Few<T, N> {
     }
 }
 
-/// A whole number, if it is one; anything else is passed over.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Number(pub(crate) Option<u64>);
-
-impl<'de> Deserialize<'de> for Number {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Any;
-        impl<'de> Visitor<'de> for Any {
-            type Value = Number;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a number")
-            }
-
-            fn visit_u64<E: Error>(self, value: u64) -> Result<Number, E> {
-                Ok(Number(Some(value)))
-            }
-
-            /// Some writers give sizes as floating-point numbers.
-            fn visit_f64<E: Error>(self, value: f64) -> Result<Number, E> {
-                let whole = (0.0..1e18).contains(&value) && value.fract() == 0.0;
-                #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // checked
-                Ok(Number(whole.then_some(value as u64)))
-            }
-
-            fn visit_i64<E: Error>(self, _: i64) -> Result<Number, E> {
-                Ok(Number(None))
-            }
-
-            fn visit_bool<E: Error>(self, _: bool) -> Result<Number, E> {
-                Ok(Number(None))
-            }
-
-            fn visit_str<E: Error>(self, _: &str) -> Result<Number, E> {
-                Ok(Number(None))
-            }
-
-            fn visit_unit<E: Error>(self) -> Result<Number, E> {
-                Ok(Number(None))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Number, A::Error> {
-                while seq.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(Number(None))
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Number, A::Error> {
-                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                Ok(Number(None))
-            }
-        }
-        deserializer.deserialize_any(Any)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -203,14 +147,5 @@ mod tests {
         assert_eq!(serde_json::from_str::<Few<u8, 3>>("[1,2,3]").unwrap().0, [1, 2, 3]);
         assert!(serde_json::from_str::<Few<u8, 3>>("[1,2,3,4]").is_err());
         assert!(serde_json::from_str::<Few<u8, 3>>("{}").is_err());
-    }
-
-    #[test]
-    fn a_number_is_read_and_all_else_passed_over() {
-        let read = |json: &str| serde_json::from_str::<Number>(json).unwrap().0;
-        assert_eq!((read("12"), read("12.0"), read("0")), (Some(12), Some(12), Some(0)));
-        for other in ["-1", "0.5", "1e30", "null", "true", "\"7\"", "[[1],{}]", r#"{"a":[1]}"#] {
-            assert_eq!(read(other), None, "{other}");
-        }
     }
 }

@@ -45,6 +45,7 @@ pub mod nn;
 pub mod pace;
 pub mod prompt;
 pub mod quant;
+pub mod random;
 pub mod readback;
 pub mod session;
 pub mod text;

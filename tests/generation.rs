@@ -9,9 +9,10 @@ use std::ops::ControlFlow;
 use std::rc::Rc;
 
 use burn::tensor::{Tensor, TensorData};
-use instructblip_web::generation::{Stop, rank, uniform};
+use instructblip_web::generation::{Stop, rank};
 use instructblip_web::kernels::{self, TokenHistory, Warp, words_tensor};
 use instructblip_web::pace::Pace;
+use instructblip_web::random::uniform;
 use instructblip_web::session::{Answer, AskOptions, RankOptions, Session, TokenEvent};
 use instructblip_web::{Error, readback};
 use safetensors::SafeTensors;

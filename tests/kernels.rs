@@ -16,17 +16,15 @@ use instructblip_web::kernels::{
     self, Activation, Attention, Epilogue, Matrix, Reach, words_tensor,
 };
 use instructblip_web::quant::Format;
+use instructblip_web::random::{STEP, mix};
 
 /// A small deterministic generator (splitmix64).
 struct Random(u64);
 
 impl Random {
     fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        self.0 = self.0.wrapping_add(STEP);
+        mix(self.0)
     }
 
     fn below(&mut self, limit: usize) -> usize {

@@ -8,10 +8,10 @@ use super::output::OutputFolder;
 use super::pack::edit_config;
 use super::rows::{self, Rows};
 use super::shardset::{Layout, Slot, index_json, plain_name, write_files};
-use super::{Progress, Source, Summary, parallel, small_files};
+use super::{Meter, Progress, Source, Summary, parallel, small_files};
 use crate::checkpoint::Dtype;
 use crate::checkpoint::index::INDEX_FILE;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use std::ops::ControlFlow;
 use std::path::Path;
 
@@ -47,7 +47,7 @@ pub fn export(
     folder.verify()?;
     let mut output = OutputFolder::create(out, source, options.force)?;
     let limit = if options.limit == 0 { FILE_LIMIT } else { options.limit };
-    let (mut done, total) = (0, slots.iter().map(Slot::bytes).sum());
+    let mut meter = Meter::new(slots.iter().map(Slot::bytes).sum(), Start::Fresh, progress);
     let layout = Layout { alignment: 1, limit };
     let pieces = rows::pieces(&tensors);
     let work = |piece: usize| {
@@ -57,16 +57,11 @@ pub fn export(
     };
     let files = parallel::in_order(parallel::cores(), pieces.len(), work, |next| {
         write_files(&mut output, layout, &slots, plain_name, |slot, write| {
-            let end = done + slot.bytes();
-            while done < end {
+            let end = meter.done + slot.bytes();
+            while meter.done < end {
                 let bytes = next()?;
                 write(&bytes)?;
-                done += bytes.len() as u64;
-                if progress(&Progress { done, total, name: &slot.name, start: Start::Fresh })
-                    .is_break()
-                {
-                    return Err(Error::Cancelled);
-                }
+                meter.wrote(&slot.name, bytes.len())?;
             }
             Ok(())
         })

@@ -33,12 +33,13 @@ pub use journal::Start;
 pub use pack::{ConvertOptions, convert};
 pub use recipe::Recipe;
 
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use burn::tensor::Device;
 
 use crate::checkpoint::{Folder, TensorView};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::models::{ModelConfig, VisionLanguageModel};
 use crate::weights::Description;
 use rows::Rows;
@@ -57,6 +58,35 @@ pub struct Progress<'a> {
     pub name: &'a str,
     /// Whether the work of an earlier run is continued.
     pub start: Start,
+}
+
+/// Counts what is written and tells of it.
+struct Meter<'a> {
+    done: u64,
+    total: u64,
+    start: Start,
+    progress: &'a mut dyn FnMut(&Progress<'_>) -> ControlFlow<()>,
+}
+
+impl<'a> Meter<'a> {
+    fn new(
+        total: u64,
+        start: Start,
+        progress: &'a mut dyn FnMut(&Progress<'_>) -> ControlFlow<()>,
+    ) -> Self {
+        Self { done: 0, total, start, progress }
+    }
+
+    /// # Errors
+    /// [`Error::Cancelled`] where whoever is told breaks.
+    fn wrote(&mut self, name: &str, bytes: usize) -> Result<()> {
+        self.done += bytes as u64;
+        let Self { done, total, start, .. } = *self;
+        match (self.progress)(&Progress { done, total, name, start }) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(Error::Cancelled),
+        }
+    }
 }
 
 /// What a conversion did.

@@ -10,7 +10,7 @@ use super::output::OutputFolder;
 use super::recipe::Recipe;
 use super::rows::{self, Rows};
 use super::shardset::{ALIGNMENT, Layout, SHARD_LIMIT, Slot, index_json, write_files};
-use super::{Progress, Source, Summary, parallel, small_files};
+use super::{Meter, Progress, Source, Summary, parallel, small_files};
 use crate::checkpoint::index::{INDEX_FILE, ShardInfo, hex};
 use crate::checkpoint::{Dtype, Header};
 use crate::config::{About, QuantizationConfig, about};
@@ -77,9 +77,8 @@ pub fn convert(
     let key = key(&opened, layout, &plan)?;
     let (mut output, start) = OutputFolder::resume(out, source, options.force, &key)?;
     let first = first_slot(layout, &plan, &mut output);
-    let written = write_weights(&plan, layout, threads, first, &mut output, &mut |name, done| {
-        progress(&Progress { done, total: plan.bytes, name, start })
-    });
+    let mut meter = Meter::new(plan.bytes, start, progress);
+    let written = write_weights(&plan, layout, threads, first, &mut output, &mut meter);
     let files = written.inspect_err(|error| {
         if !matches!(error, Error::Cancelled | Error::Io { .. }) {
             output.forget();
@@ -133,7 +132,7 @@ fn write_weights<'a>(
     threads: usize,
     first: usize,
     output: &mut OutputFolder,
-    report: &mut dyn FnMut(&str, u64) -> ControlFlow<()>,
+    meter: &mut Meter<'_>,
 ) -> Result<Vec<(String, ShardInfo, &'a [Slot])>> {
     let (before, slots) = plan.slots.split_at(first);
     let heads = slots.iter().filter(|slot| !slot.follows).count();
@@ -148,20 +147,15 @@ fn write_weights<'a>(
     };
     let name =
         |_, _, sha256: &str| format!("model-{}.safetensors", sha256.get(..16).unwrap_or(sha256));
-    let mut done = before.iter().map(Slot::bytes).sum();
+    meter.done = before.iter().map(Slot::bytes).sum();
+    meter.wrote("", 0)?;
     // The pieces of the weight at work that are written after it.
     let mut companions: Vec<Vec<u8>> = Vec::new();
-    let mut report = |name: &str, done| match report(name, done) {
-        ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(()) => Err(Error::Cancelled),
-    };
-    report("", done)?;
     parallel::in_order(threads, pieces.len(), work, |next| {
         write_files(output, layout, &plan.slots, name, |slot, write| {
             let mut write = |bytes: &[u8]| {
                 write(bytes)?;
-                done += bytes.len() as u64;
-                report(&slot.name, done)
+                meter.wrote(&slot.name, bytes.len())
             };
             if slot.follows {
                 return match companions.is_empty() {

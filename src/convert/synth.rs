@@ -15,11 +15,12 @@ use serde_json::{Value, json};
 use super::journal::Start;
 use super::output::OutputFolder;
 use super::shardset::{Layout, Slot, index_json, plain_name, write_files};
-use super::{Progress, Summary, describe, small_files};
+use super::{Meter, Progress, Summary, describe, small_files};
 use crate::checkpoint::Dtype;
 use crate::checkpoint::index::INDEX_FILE;
 use crate::error::{Error, Result};
 use crate::models::ModelConfig;
+use crate::random::{STEP, mix};
 use crate::weights::{Role, Wanted};
 
 /// What to make.
@@ -132,7 +133,7 @@ pub fn synth(
     let source = options.tokenizers.as_deref().unwrap_or(Path::new(""));
     let mut output = OutputFolder::create(out, source, options.force)?;
     let limit = if options.limit == 0 { FILE_LIMIT } else { options.limit };
-    let (mut done, total) = (0, slots.iter().map(Slot::bytes).sum());
+    let mut meter = Meter::new(slots.iter().map(Slot::bytes).sum(), Start::Fresh, progress);
     let files = write_files(
         &mut output,
         Layout { alignment: 1, limit },
@@ -146,12 +147,7 @@ pub fn synth(
             for first in (0..count).step_by(BLOCK) {
                 let bytes = noise.bytes(first, BLOCK.min(count - first), dtype);
                 write(&bytes)?;
-                done += bytes.len() as u64;
-                if progress(&Progress { done, total, name: &slot.name, start: Start::Fresh })
-                    .is_break()
-                {
-                    return Err(Error::Cancelled);
-                }
+                meter.wrote(&slot.name, bytes.len())?;
             }
             Ok(())
         },
@@ -252,18 +248,11 @@ impl Noise {
 
     fn value(&self, at: usize) -> f32 {
         // Four 16-bit uniforms: their sum is close to normal, and sqrt(3) makes its variance 1.
-        let bits = mix(self.key.wrapping_add((at as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+        let bits = mix(self.key.wrapping_add((at as u64).wrapping_mul(STEP)));
         let sum: u32 = (0..4).map(|part| (bits >> (16 * part)) as u32 & 0xffff).sum();
         let noise = (sum as f32 / 65_536.0 - 2.0 + 2.0 / 65_536.0) * 3.0f32.sqrt();
         self.mean + self.scale * noise
     }
-}
-
-/// The finaliser of splitmix64.
-fn mix(mut z: u64) -> u64 {
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 #[cfg(test)]

@@ -235,8 +235,8 @@ impl Beams {
 
 #[cfg(test)]
 mod tests {
-    use super::super::uniform;
     use super::*;
+    use crate::random::uniform;
 
     const END: u32 = 1;
     const VOCABULARY: u32 = 7;

@@ -7,12 +7,9 @@
 
 mod beam;
 mod processors;
-mod random;
 pub mod rank;
 mod sample;
 pub mod step;
-
-pub use random::uniform;
 
 use std::ops::ControlFlow;
 

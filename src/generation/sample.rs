@@ -7,12 +7,12 @@
 use std::collections::VecDeque;
 
 use super::processors::{bans, rules};
-use super::random::uniform;
 use super::step::{Choice, Chosen, Plan, Stepper, Told};
 use super::{Clock, Generated, Generator, OnToken, Sequence, Stop, Token};
 use crate::error::{Error, Result};
 use crate::meter::{self, Counts};
 use crate::models::language::Context;
+use crate::random::uniform;
 
 /// A text in the making.
 struct Draft {

@@ -7,12 +7,10 @@ mod qformer;
 
 pub use qformer::{QFormer, QFormerConfig};
 
-use std::ops::{Deref, DerefMut};
-
-use burn::module::Module;
 use burn::tensor::Tensor;
 
 use super::Probe;
+use super::enums::enums;
 use crate::config::check::Section;
 use crate::error::Result;
 use crate::pace::Pace;
@@ -100,12 +98,15 @@ pub struct Instruction {
 /// model.
 macro_rules! bridges {
     ($($($kind:literal),+: $Bridge:ident;)+) => {
-        /// The sizes of a bridge.
-        #[derive(Debug, Clone, PartialEq)]
-        #[allow(clippy::large_enum_variant, reason = "there is one of a model")]
-        #[expect(missing_docs, reason = "each is documented in its file")]
-        pub enum BridgeConfig {
-            $($Bridge(<$Bridge as Connector>::Config)),+
+        enums! {
+            [$($Bridge),+] as Connector;
+            /// The sizes of a bridge.
+            BridgeConfig: ConnectorSizes;
+            /// A bridge: each method is that of [`Connector`].
+            Bridge;
+            /// What a bridge keeps of a picture.
+            #[derive(Clone, Debug)]
+            pub Kept: Kept;
         }
 
         impl BridgeConfig {
@@ -123,36 +124,6 @@ macro_rules! bridges {
                     }
                 }
             }
-        }
-
-        impl Deref for BridgeConfig {
-            type Target = dyn ConnectorSizes;
-
-            fn deref(&self) -> &Self::Target {
-                match self { $(Self::$Bridge(config) => config),+ }
-            }
-        }
-
-        impl DerefMut for BridgeConfig {
-            fn deref_mut(&mut self) -> &mut Self::Target {
-                match self { $(Self::$Bridge(config) => config),+ }
-            }
-        }
-
-        /// A bridge: each method is that of [`Connector`].
-        #[derive(Module, Debug)]
-        #[allow(clippy::large_enum_variant, reason = "there is one of a model")]
-        #[expect(missing_docs, reason = "each is documented in its file")]
-        pub enum Bridge {
-            $($Bridge($Bridge)),+
-        }
-
-        /// What a bridge keeps of a picture.
-        #[derive(Clone, Debug)]
-        #[allow(clippy::large_enum_variant, reason = "there is one of a model")]
-        #[expect(missing_docs, reason = "each is documented in its file")]
-        pub enum Kept {
-            $($Bridge(<$Bridge as Connector>::Kept)),+
         }
 
         impl Kept {

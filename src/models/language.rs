@@ -9,12 +9,10 @@ pub mod t5;
 
 pub use t5::{T5, T5Config};
 
-use std::ops::{Deref, DerefMut};
-
-use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
 
 use super::Probe;
+use super::enums::enums;
 use crate::config::check::{FILE, Section, invalid, kind, section};
 use crate::error::Result;
 use crate::kernels::TokenHistory;
@@ -143,12 +141,17 @@ impl Context {
 /// Makes the enums of a list of models: `"model_type": Model`.
 macro_rules! language_models {
     ($($kind:literal: $Model:ident;)+) => {
-        /// The sizes of a language model: `text_config`.
-        #[derive(Debug, Clone, PartialEq)]
-        #[allow(clippy::large_enum_variant, reason = "there is one of a model")]
-        #[expect(missing_docs, reason = "each is documented in its file")]
-        pub enum LanguageConfig {
-            $($Model(<$Model as Language>::Config)),+
+        enums! {
+            [$($Model),+] as Language;
+            /// The sizes of a language model: `text_config`.
+            LanguageConfig: LanguageSizes;
+            /// A language model: each method is that of [`Language`].
+            LanguageModel;
+            #[derive(Clone, Debug)]
+            Kind: Context;
+            /// What texts keep between steps.
+            #[derive(Debug)]
+            pub State: State;
         }
 
         impl LanguageConfig {
@@ -171,42 +174,6 @@ macro_rules! language_models {
                 config.check()?;
                 Ok(config)
             }
-        }
-
-        impl Deref for LanguageConfig {
-            type Target = dyn LanguageSizes;
-
-            fn deref(&self) -> &Self::Target {
-                match self { $(Self::$Model(config) => config),+ }
-            }
-        }
-
-        impl DerefMut for LanguageConfig {
-            fn deref_mut(&mut self) -> &mut Self::Target {
-                match self { $(Self::$Model(config) => config),+ }
-            }
-        }
-
-        /// A language model: each method is that of [`Language`].
-        #[derive(Module, Debug)]
-        #[allow(clippy::large_enum_variant, reason = "there is one of a model")]
-        #[expect(missing_docs, reason = "each is documented in its file")]
-        pub enum LanguageModel {
-            $($Model($Model)),+
-        }
-
-        #[derive(Clone, Debug)]
-        #[allow(clippy::large_enum_variant, reason = "there is one of a model")]
-        enum Kind {
-            $($Model(<$Model as Language>::Context)),+
-        }
-
-        /// What texts keep between steps.
-        #[derive(Debug)]
-        #[allow(clippy::large_enum_variant, reason = "there is one of a model")]
-        #[expect(missing_docs, reason = "each is documented in its file")]
-        pub enum State {
-            $($Model(<$Model as Language>::State)),+
         }
 
         impl State {

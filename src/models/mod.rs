@@ -7,6 +7,7 @@
 
 pub mod bridge;
 mod config;
+mod enums;
 pub mod language;
 pub mod vision;
 mod vision_language;

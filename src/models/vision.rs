@@ -7,11 +7,9 @@ mod eva;
 
 pub use eva::{Eva, EvaConfig};
 
-use std::ops::{Deref, DerefMut};
-
-use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
+use super::enums::enums;
 use crate::config::check::{Section, kind, section};
 use crate::error::Result;
 use crate::image::PixelValues;
@@ -83,12 +81,12 @@ impl Grid {
 /// Makes the enums of a list of towers: `"model_type", …: Tower`.
 macro_rules! towers {
     ($($($kind:literal),+: $Tower:ident;)+) => {
-        /// The sizes of a tower: `vision_config`.
-        #[derive(Debug, Clone, PartialEq)]
-        #[allow(clippy::large_enum_variant, reason = "there is one of a model")]
-        #[expect(missing_docs, reason = "each is documented in its file")]
-        pub enum VisionConfig {
-            $($Tower(<$Tower as Tower>::Config)),+
+        enums! {
+            [$($Tower),+] as Tower;
+            /// The sizes of a tower: `vision_config`.
+            VisionConfig: TowerSizes;
+            /// A vision tower.
+            VisionTower;
         }
 
         impl VisionConfig {
@@ -110,28 +108,6 @@ macro_rules! towers {
                 config.check()?;
                 Ok(config)
             }
-        }
-
-        impl Deref for VisionConfig {
-            type Target = dyn TowerSizes;
-
-            fn deref(&self) -> &Self::Target {
-                match self { $(Self::$Tower(config) => config),+ }
-            }
-        }
-
-        impl DerefMut for VisionConfig {
-            fn deref_mut(&mut self) -> &mut Self::Target {
-                match self { $(Self::$Tower(config) => config),+ }
-            }
-        }
-
-        /// A vision tower.
-        #[derive(Module, Debug)]
-        #[allow(clippy::large_enum_variant, reason = "there is one of a model")]
-        #[expect(missing_docs, reason = "each is documented in its file")]
-        pub enum VisionTower {
-            $($Tower($Tower)),+
         }
 
         impl VisionTower {

@@ -202,7 +202,8 @@ fn check_floats(len: usize, n: usize, k: usize) -> Result<()> {
 }
 
 /// Checks the lengths of a packed matrix.
-fn check_packed(words: usize, scales: usize, n: usize, k: usize, per_word: usize) -> Result<()> {
+fn check_packed(packed: &Packed, n: usize, k: usize, per_word: usize) -> Result<()> {
+    let (words, scales) = (packed.words.len(), packed.scales.len());
     let weights = n.checked_mul(k).ok_or_else(|| internal(format!("{n} x {k} overflows")))?;
     check_weights(weights, n, k)?;
     if words != weights / per_word || scales != weights / GROUP {
@@ -243,6 +244,8 @@ fn unfit(row: usize) -> Error {
 pub(crate) mod testing {
     //! Repeatable random weights for the tests of the packings.
 
+    use crate::random::{STEP, mix};
+
     /// Normal deviates from a small generator (splitmix64, Box-Muller).
     pub(crate) struct Normal(u64);
 
@@ -252,11 +255,8 @@ pub(crate) mod testing {
         }
 
         fn uniform(&mut self) -> f64 {
-            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mut z = self.0;
-            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
+            self.0 = self.0.wrapping_add(STEP);
+            (mix(self.0) >> 11) as f64 / (1u64 << 53) as f64
         }
 
         pub(crate) fn take(&mut self, count: usize) -> Vec<f32> {

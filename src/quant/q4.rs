@@ -21,21 +21,8 @@ pub const SPEC: Spec = Spec {
     ],
     wgsl: include_str!("../../shaders/weights/q4.wgsl"),
     pack: |w, n, k| Ok(quantize(w, n, k)?.into_bytes()),
-    unpack: |pieces, n, k| {
-        let Packed { words, scales } = Packed::of(pieces);
-        dequantize(&words, &scales, n, k)
-    },
+    unpack: |pieces, n, k| dequantize(&Packed::of(pieces), n, k),
 };
-
-/// How the scale of a group is chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum ScaleChoice {
-    /// The largest magnitude over 7: what a search starts from, kept to measure its gain.
-    Largest,
-    /// Least squared error over the candidates.
-    #[default]
-    Search,
-}
 
 /// The largest magnitude is divided by these: below 7 or 8 it gets a step to spare, above it
 /// is clamped, in favour of the many small weights.
@@ -48,33 +35,25 @@ const DIVISORS: [f32; 16] =
 /// `k` is no multiple of [`GROUP`], the length is not `n * k`, or a weight is not finite or
 /// too large for an f16 scale.
 pub fn quantize(w: &[f32], n: usize, k: usize) -> Result<Packed> {
-    quantize_with(w, n, k, ScaleChoice::Search)
-}
-
-/// [`quantize`] with a chosen way to the scales.
-///
-/// # Errors
-/// As for [`quantize`].
-pub fn quantize_with(w: &[f32], n: usize, k: usize, choice: ScaleChoice) -> Result<Packed> {
     check_weights(w.len(), n, k)?;
     let (groups, _) = w.as_chunks::<GROUP>();
     #[cfg(target_arch = "x86_64")]
     if std::is_x86_feature_detected!("avx2") {
         // SAFETY: the processor has AVX2.
-        return unsafe { pack_avx2(groups, k, choice) };
+        return unsafe { pack_avx2(groups, k) };
     }
-    pack(groups, k, choice)
+    pack(groups, k)
 }
 
 /// [`pack`], compiled for wider registers: the same operations, so the same bits.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
-fn pack_avx2(groups: &[[f32; GROUP]], k: usize, choice: ScaleChoice) -> Result<Packed> {
-    pack(groups, k, choice)
+fn pack_avx2(groups: &[[f32; GROUP]], k: usize) -> Result<Packed> {
+    pack(groups, k)
 }
 
 #[inline(always)]
-fn pack(groups: &[[f32; GROUP]], k: usize, choice: ScaleChoice) -> Result<Packed> {
+fn pack(groups: &[[f32; GROUP]], k: usize) -> Result<Packed> {
     let mut packed = Packed {
         words: Vec::with_capacity(groups.len() * GROUP / PER_WORD),
         scales: Vec::with_capacity(groups.len()),
@@ -83,10 +62,7 @@ fn pack(groups: &[[f32; GROUP]], k: usize, choice: ScaleChoice) -> Result<Packed
         let plain =
             largest(group).map(|m| (m, f16::from_f32(m / 7.0))).filter(|(_, s)| s.is_finite());
         let (largest, plain) = plain.ok_or_else(|| unfit(at * GROUP / k))?;
-        let scale = match choice {
-            ScaleChoice::Largest => plain,
-            ScaleChoice::Search => search(group, largest, plain),
-        };
+        let scale = search(group, largest, plain);
         let q = integers(group, scale.to_f32());
         packed.scales.push(scale);
         packed.words.extend(
@@ -166,10 +142,10 @@ fn squared_error(group: &[f32; GROUP], scale: f32) -> f32 {
 ///
 /// # Errors
 /// The lengths do not fit `n` and `k`.
-pub fn dequantize(words: &[u32], scales: &[f16], n: usize, k: usize) -> Result<Vec<f32>> {
-    check_packed(words.len(), scales.len(), n, k, PER_WORD)?;
+pub fn dequantize(packed: &Packed, n: usize, k: usize) -> Result<Vec<f32>> {
+    check_packed(packed, n, k, PER_WORD)?;
     let mut out = Vec::with_capacity(n * k);
-    for (group, scale) in words.chunks_exact(GROUP / PER_WORD).zip(scales) {
+    for (group, scale) in packed.words.chunks_exact(GROUP / PER_WORD).zip(&packed.scales) {
         let scale = scale.to_f32();
         for word in group {
             out.extend((0..PER_WORD).map(|j| (((word >> (4 * j)) & 15) as i32 - 8) as f32 * scale));
@@ -184,17 +160,22 @@ mod tests {
     use super::*;
     use crate::quant::testing::{Normal, relative_squared_error};
 
-    fn error_of(w: &[f32], k: usize, choice: ScaleChoice) -> f64 {
+    /// Relative squared errors with the largest magnitude over 7 for a scale, and with a search.
+    fn errors_of(w: &[f32], k: usize) -> (f64, f64) {
         let n = w.len() / k;
-        let packed = quantize_with(w, n, k, choice).unwrap();
-        relative_squared_error(w, &dequantize(&packed.words, &packed.scales, n, k).unwrap())
+        let plain = w.as_chunks::<GROUP>().0.iter().flat_map(|group| {
+            let scale = f16::from_f32(largest(group).unwrap() / 7.0).to_f32();
+            integers(group, scale).map(|q| q * scale)
+        });
+        let searched = dequantize(&quantize(w, n, k).unwrap(), n, k).unwrap();
+        let error = |found: &[f32]| relative_squared_error(w, found);
+        (error(&plain.collect::<Vec<_>>()), error(&searched))
     }
 
     #[test]
     fn the_search_gains_on_gaussian_weights() {
         let w = Normal::new(1).take(256 * 1024);
-        let plain = error_of(&w, 1024, ScaleChoice::Largest);
-        let searched = error_of(&w, 1024, ScaleChoice::Search);
+        let (plain, searched) = errors_of(&w, 1024);
         println!(
             "relative squared error: largest/7 {plain:.6}, searched {searched:.6}, ratio {:.3}",
             searched / plain
@@ -209,10 +190,7 @@ mod tests {
         for round in 0..200 {
             let mut w = normal.take(GROUP);
             w[round % GROUP] *= round as f32 / 5.0; // outliers, zeros
-            let (plain, searched) = (
-                error_of(&w, GROUP, ScaleChoice::Largest),
-                error_of(&w, GROUP, ScaleChoice::Search),
-            );
+            let (plain, searched) = errors_of(&w, GROUP);
             assert!(searched <= plain * 1.000_001, "{searched} {plain}");
         }
     }
@@ -223,7 +201,7 @@ mod tests {
         let packed = quantize(&w, 1, 32).unwrap();
         assert_eq!(packed.scales, [f16::ONE]);
         assert_eq!(packed.words, [0x7654_3210, 0xfedc_ba98, 0x7654_3210, 0xfedc_ba98]);
-        assert_eq!(dequantize(&packed.words, &packed.scales, 1, 32).unwrap(), w);
+        assert_eq!(dequantize(&packed, 1, 32).unwrap(), w);
     }
 
     #[test]
@@ -231,13 +209,13 @@ mod tests {
         let w: Vec<f32> = (0..32).map(|k| 8.0 - (k % 16) as f32).collect();
         let packed = quantize(&w, 1, 32).unwrap();
         assert_eq!(packed.scales, [f16::NEG_ONE]);
-        assert_eq!(dequantize(&packed.words, &packed.scales, 1, 32).unwrap(), w);
+        assert_eq!(dequantize(&packed, 1, 32).unwrap(), w);
     }
 
     #[test]
     fn every_processor_gives_the_same_bits() {
         let w = Normal::new(3).take(1 << 16);
-        let portable = pack(w.as_chunks().0, 256, ScaleChoice::Search).unwrap();
+        let portable = pack(w.as_chunks().0, 256).unwrap();
         assert_eq!(quantize(&w, 256, 256).unwrap(), portable);
     }
 
@@ -259,7 +237,7 @@ mod tests {
     fn zeros_stay_zeros_and_nonsense_is_refused() {
         for tiny in [0.0, 1e-12, -1e-30] {
             let packed = quantize(&[tiny; 64], 2, 32).unwrap();
-            let back = dequantize(&packed.words, &packed.scales, 2, 32).unwrap();
+            let back = dequantize(&packed, 2, 32).unwrap();
             assert!(back.iter().all(|x| x.abs() < 1e-6), "{tiny}");
         }
         let mut w = vec![1.0; 64];
@@ -271,6 +249,7 @@ mod tests {
         }
         assert!(quantize(&w, 2, 31).is_err());
         assert!(quantize(&w, 1, 32).is_err());
-        assert!(dequantize(&[0; 8], &[f16::ONE; 3], 2, 32).is_err());
+        let short = Packed { words: vec![0; 8], scales: vec![f16::ONE; 3] };
+        assert!(dequantize(&short, 2, 32).is_err());
     }
 }

@@ -20,10 +20,7 @@ pub const SPEC: Spec = Spec {
     ],
     wgsl: include_str!("../../shaders/weights/q8.wgsl"),
     pack: |w, n, k| Ok(quantize(w, n, k)?.into_bytes()),
-    unpack: |pieces, n, k| {
-        let Packed { words, scales } = Packed::of(pieces);
-        dequantize(&words, &scales, n, k)
-    },
+    unpack: |pieces, n, k| dequantize(&Packed::of(pieces), n, k),
 };
 
 /// Packs row-major weights `[n, k]`.
@@ -55,10 +52,10 @@ pub fn quantize(w: &[f32], n: usize, k: usize) -> Result<Packed> {
 ///
 /// # Errors
 /// The lengths do not fit `n` and `k`.
-pub fn dequantize(words: &[u32], scales: &[f16], n: usize, k: usize) -> Result<Vec<f32>> {
-    check_packed(words.len(), scales.len(), n, k, PER_WORD)?;
+pub fn dequantize(packed: &Packed, n: usize, k: usize) -> Result<Vec<f32>> {
+    check_packed(packed, n, k, PER_WORD)?;
     let mut out = Vec::with_capacity(n * k);
-    for (group, scale) in words.chunks_exact(GROUP / PER_WORD).zip(scales) {
+    for (group, scale) in packed.words.chunks_exact(GROUP / PER_WORD).zip(&packed.scales) {
         let scale = scale.to_f32();
         out.extend(
             group.iter().flat_map(|word| word.to_le_bytes()).map(|q| f32::from(q as i8) * scale),
@@ -79,7 +76,7 @@ mod tests {
         for (n, k) in [(1, 32), (3, 64), (7, 96), (16, 352)] {
             let w = normal.take(n * k);
             let packed = quantize(&w, n, k).unwrap();
-            let back = dequantize(&packed.words, &packed.scales, n, k).unwrap();
+            let back = dequantize(&packed, n, k).unwrap();
             for (i, (a, b)) in w.iter().zip(&back).enumerate() {
                 let scale = packed.scales[i / GROUP].to_f32();
                 // f16 may round the scale down by 2^-11: then the largest weight is clamped.
@@ -93,9 +90,9 @@ mod tests {
     fn what_was_unpacked_packs_to_the_same_values() {
         let w = Normal::new(4).take(64 * 64);
         let once = quantize(&w, 64, 64).unwrap();
-        let values = dequantize(&once.words, &once.scales, 64, 64).unwrap();
+        let values = dequantize(&once, 64, 64).unwrap();
         let twice = quantize(&values, 64, 64).unwrap();
-        let again = dequantize(&twice.words, &twice.scales, 64, 64).unwrap();
+        let again = dequantize(&twice, 64, 64).unwrap();
         assert!(relative_squared_error(&values, &again) < 1e-6);
     }
 
@@ -111,7 +108,7 @@ mod tests {
     #[test]
     fn zeros_stay_zeros_and_nonsense_is_refused() {
         let packed = quantize(&[0.0; 64], 2, 32).unwrap();
-        assert_eq!(dequantize(&packed.words, &packed.scales, 2, 32).unwrap(), [0.0; 64]);
+        assert_eq!(dequantize(&packed, 2, 32).unwrap(), [0.0; 64]);
         let mut w = vec![1.0; 64];
         for bad in [f32::NAN, f32::INFINITY, f32::MAX] {
             w[40] = bad;
@@ -121,7 +118,7 @@ mod tests {
         }
         assert!(quantize(&w, 2, 33).is_err());
         assert!(quantize(&w, 3, 32).is_err());
-        assert!(dequantize(&packed.words, &packed.scales, 3, 32).is_err());
-        assert!(dequantize(&packed.words, &packed.scales, usize::MAX, 32).is_err());
+        assert!(dequantize(&packed, 3, 32).is_err());
+        assert!(dequantize(&packed, usize::MAX, 32).is_err());
     }
 }

@@ -1,6 +1,7 @@
 //! Mutations of a file, from a seed: of its bytes, or of the JSON in it.
 
 use super::json::Json;
+use instructblip_web::random::{STEP, mix};
 
 /// SplitMix64: the same inputs for the same seed, everywhere.
 pub struct Random(u64);
@@ -11,11 +12,8 @@ impl Random {
     }
 
     pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
+        self.0 = self.0.wrapping_add(STEP);
+        mix(self.0)
     }
 
     pub fn below(&mut self, n: usize) -> usize {

@@ -1,9 +1,9 @@
-//! Uniform numbers by counter: the same everywhere for the same seed, text and step.
+//! SplitMix64 (Steele, Lea and Flood, 2014): numbers that are the same everywhere for the same seed.
 
-/// The step of SplitMix64 (Steele, Lea and Flood, 2014): 2^64 over the golden ratio.
-const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+/// What its state grows by: 2^64 over the golden ratio.
+pub const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// The number in `0..1`, a multiple of 2^-24, for token `step` of text `row`.
+/// The draw in `0..1`, a multiple of 2^-24, for token `step` of text `row`.
 #[must_use]
 pub fn uniform(seed: u32, row: u32, step: u32) -> f32 {
     let counter = (u64::from(row) << 32) | u64::from(step);
@@ -13,8 +13,9 @@ pub fn uniform(seed: u32, row: u32, step: u32) -> f32 {
     (word >> 40) as f32 / (1u32 << 24) as f32
 }
 
-/// SplitMix64's output function.
-fn mix(mut z: u64) -> u64 {
+/// The number for a state.
+#[must_use]
+pub fn mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
