@@ -24,6 +24,8 @@ thread_local! {
     static REPLAYS: Cell<bool> = const { Cell::new(false) };
     /// The pipelines of the list, and whether each was made.
     static LIST: RefCell<HashMap<Key, bool>> = RefCell::default();
+    /// How many they are, once all are listed.
+    static LISTED: Cell<usize> = const { Cell::new(0) };
     static MADE: Cell<usize> = const { Cell::new(0) };
     static COMPILED: Cell<usize> = const { Cell::new(0) };
 }
@@ -31,13 +33,15 @@ thread_local! {
 /// Runs `work` with its kernels noted and not launched, and not those of others meanwhile.
 pub async fn list<T>(work: impl Future<Output = T>) -> T {
     let mut work = pin!(work);
-    poll_fn(|context| {
+    let done = poll_fn(|context| {
         NOTING.set(true);
         let polled = work.as_mut().poll(context);
         NOTING.set(false);
         polled
     })
-    .await
+    .await;
+    LISTED.set(LIST.with_borrow(HashMap::len));
+    done
 }
 
 /// Whether kernels are noted only.
@@ -79,10 +83,10 @@ pub(super) fn made(shader: &Shader, replays: bool) {
     });
 }
 
-/// Pipelines of the list.
+/// Pipelines of the list; 0 until it is complete.
 #[must_use]
 pub fn listed() -> usize {
-    LIST.with_borrow(HashMap::len)
+    LISTED.get()
 }
 
 /// Those of them that were handed over so far.

@@ -45,11 +45,13 @@ test("everything that the page and the worker import is asked for ahead", () => 
 });
 
 test("the loading bar is not full before the model is ready", () => {
-  const at = (/** @type {"manifest" | "download" | "upload" | "pipelines" | "ready"} */ phase, /** @type {number} */ loaded) => shareOf({ phase, loaded, total: 10 });
+  const at = (/** @type {"manifest" | "download" | "upload" | "pipelines" | "ready"} */ phase, /** @type {number} */ loaded, compiled = 0, pipelines = 0) => shareOf({ phase, loaded, total: 10, compiled, pipelines });
   assert.equal(at("manifest", 0), null);
   assert.equal(at("download", 5), 0.2);
+  assert.equal(at("download", 5, 20, 24), 0.2, "bytes first: the bar does not go back when they are waited for");
   assert.equal(at("download", 10), null, "all bytes are there, and how long the rest takes cannot be told");
-  assert.equal(at("pipelines", 10), null);
+  assert.equal(at("upload", 10, 6, 24), 0.4 + 0.6 / 4);
+  assert.equal(at("pipelines", 10, 24, 24), null);
   assert.equal(at("ready", 10), 1);
 });
 

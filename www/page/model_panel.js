@@ -221,8 +221,12 @@ export class ModelPanel {
  * @param {Progress} progress
  * @returns {string}
  */
-function describe({ phase, loaded, total, fromCache, bytesPerSecond, secondsLeft }) {
-  if (loaded >= total) return say("model.preparing", { total: format.bytes(total) });
+function describe({ phase, loaded, total, fromCache, bytesPerSecond, secondsLeft, compiled, pipelines }) {
+  if (loaded >= total) {
+    return compiled < pipelines
+      ? say("model.compiling", { total: format.bytes(total), compiled, pipelines })
+      : say("model.preparing", { total: format.bytes(total) });
+  }
   const parts = [say(phase === "cache" ? "model.bytesStored" : "model.bytes", { loaded: format.bytes(loaded), total: format.bytes(total) })];
   if (bytesPerSecond > 0) parts.push(say("model.rate", { bytes: format.bytes(bytesPerSecond) }));
   if (secondsLeft !== null) parts.push(say("model.left", { time: format.countdown(secondsLeft) }));

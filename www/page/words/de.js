@@ -58,6 +58,7 @@ export default {
   "model.fromStorage": "aus dem Speicher dieses Browsers",
   "model.notLoaded": "nicht geladen",
   "model.failed": "ließ sich nicht laden",
+  "model.compiling": "{total} · die Grafikkarte wird vorbereitet, Schritt {compiled} von {pipelines}",
   "model.preparing": "{total} · das Modell wird auf der Grafikkarte eingerichtet",
   "model.bytes": "{loaded} von {total}",
   "model.bytesStored": "{loaded} von {total} aus dem Speicher dieses Browsers",

@@ -39,6 +39,7 @@ export default {
   "model.fromStorage": "from this browser’s storage",
   "model.notLoaded": "not loaded",
   "model.failed": "could not be loaded",
+  "model.compiling": "{total} · preparing the GPU, step {compiled} of {pipelines}",
   "model.preparing": "{total} · preparing the model on the GPU",
   "model.bytes": "{loaded} of {total}",
   "model.bytesStored": "{loaded} of {total} from this browser’s storage",
