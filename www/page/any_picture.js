@@ -101,8 +101,23 @@ export function kindOf(bytes) {
     if (/avi[fs]/.test(brands)) return "avif";
     if (/hei[cxms]|hev[cx]|mif1|msf1/.test(brands)) return "heic";
   }
-  const text = new TextDecoder().decode(bytes.subarray(0, 4096));
-  return /^\s*(<\?xml[^>]*>|<!DOCTYPE svg[^>]*>|<!--[^]*?-->|\s)*<svg[\s>]/i.test(text) ? "svg" : "unknown";
+  return isSvg(new TextDecoder().decode(bytes.subarray(0, 4096))) ? "svg" : "unknown";
+}
+
+/**
+ * Whether the first element is an `svg`. Step by step: as one pattern, a file of comments alone would take for ever.
+ *
+ * @param {string} text
+ */
+function isSvg(text) {
+  let rest = text.trimStart();
+  for (let before = /^(?:<\?xml|<!DOCTYPE svg|<!--)/i.exec(rest); before; before = /^(?:<\?xml|<!DOCTYPE svg|<!--)/i.exec(rest)) {
+    const close = before[0] === "<!--" ? "-->" : ">";
+    const end = rest.indexOf(close, before[0].length);
+    if (end < 0) return false;
+    rest = rest.slice(end + close.length).trimStart();
+  }
+  return /^<svg[\s>]/i.test(rest);
 }
 
 /**
