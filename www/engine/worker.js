@@ -73,7 +73,9 @@ function trapped(thrown) {
 const refused = new Promise((_, reject) => {
   self.addEventListener("securitypolicyviolation", ({ blockedURI, effectiveDirective, disposition }) => {
     if (effectiveDirective !== "connect-src" || disposition !== "enforce") return;
-    const advice = blockedURI.startsWith("http:")
+    // Of a host that sends on the event tells the address that was asked for.
+    const plain = blockedURI.startsWith("http:") && !blockedURI.startsWith(`${self.origin}/`);
+    const advice = plain
       ? "It reads models over https, or from this machine."
       : "If that host sends on to another one, give the address where the files really are.";
     const sentence = `Could not fetch ${blockedURI}: this page’s Content-Security-Policy refused it. ${advice}`;
