@@ -279,7 +279,9 @@ document.addEventListener("keydown", (event) => {
 
 composer.allow("waiting");
 await restore();
-void showExamples().catch(() => {}); // without a network, and not kept yet: there are none
+void showExamples()
+  .catch(() => {}) // without a network, and not kept yet: there are none
+  .then(() => selection || picturePanel.bring(null)); // index.html shows the first one
 if (asked.agreed) void load(asked.url);
 else modelPanel.propose(asked.url, asked.problem);
 // Keeps the page's own files for visits without a network. The list of them is asked for past the

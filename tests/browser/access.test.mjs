@@ -65,7 +65,7 @@ test("every state is sound for axe, the keyboard, small windows and forced colou
   await page.reload();
   await page.evaluate(AXE);
   await page.locator('#model-state[data-state="loading"]').waitFor();
-  await page.locator("#picture[src]").waitFor();
+  await page.locator('#picture[src^="blob:"]').waitFor();
   await page.locator("#description").press("Enter");
   assert.equal(await focused(page), "description");
   await page.locator("#question").fill("What color is the triangle?");

@@ -215,6 +215,8 @@ export async function modelReady(page) {
  * @param {Buffer} buffer
  */
 export async function givePicture(page, name, buffer) {
+  // The page puts its own picture, or none, in place of what index.html shows.
+  await page.locator('#picture:not([src]), #picture[src^="blob:"]').waitFor({ state: "attached" });
   const before = await page.locator("#picture").getAttribute("src");
   await page.locator("#file").setInputFiles({ name, mimeType: "application/octet-stream", buffer });
   await page.waitForFunction((before) => document.getElementById("picture")?.getAttribute("src") !== before, before);

@@ -23,7 +23,7 @@ const ASK = `(() => {
       taken = true;
       example.click();
     }
-    note("a picture", shown("picture"));
+    note("a picture", shown("picture") && document.getElementById("picture").naturalWidth > 0);
     const send = document.getElementById("send");
     if (shown("picture") && !asked && send && !send.disabled) {
       document.getElementById("question").value = "What color is the triangle?";

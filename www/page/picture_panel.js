@@ -51,7 +51,7 @@ export class PicturePanel {
     }
     this.#frames.addEventListener("change", () => this.#shown?.video && void this.#take([this.#shown.video], null));
     this.#image.addEventListener("error", () => this.#showImage(false));
-    this.#image.addEventListener("load", () => handlers.onShow(this.#index, this.#image.naturalWidth / this.#image.naturalHeight));
+    this.#image.addEventListener("load", () => this.#shown && handlers.onShow(this.#index, this.#image.naturalWidth / this.#image.naturalHeight));
     listenForDrops(byId("drop", HTMLElement), {
       onFiles: (files) => void this.#take(files, null),
       onAddress: () => this.complain("picture-undecodable", say("picture.address")),
