@@ -281,7 +281,7 @@ composer.allow("waiting");
 await restore();
 void showExamples()
   .catch(() => {}) // without a network, and not kept yet: there are none
-  .then(() => selection || picturePanel.bring(null)); // index.html shows the first one
+  .then(() => picturePanel.clear());
 if (asked.agreed) void load(asked.url);
 else modelPanel.propose(asked.url, asked.problem);
 // Keeps the page's own files for visits without a network. The list of them is asked for past the

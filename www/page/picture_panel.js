@@ -70,6 +70,11 @@ export class PicturePanel {
     }
   }
 
+  /** Takes away the example of index.html, where no other picture took its place. */
+  clear() {
+    if (!this.#shown) this.#show(0);
+  }
+
   /** @param {number} most pictures of a question */
   limit(most) {
     this.#most = most;
