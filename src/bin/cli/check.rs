@@ -19,7 +19,7 @@ pub struct Args {
     /// Address of the set's folder, or a folder on this machine.
     #[arg(value_name = "URL|FOLDER")]
     place: String,
-    /// Origin of the page that is to load the set, such as https://page.example [default: any].
+    /// Origin of the page that is to load the set, such as `https://page.example` [default: any].
     #[arg(long)]
     origin: Option<String>,
     /// Print JSON.
