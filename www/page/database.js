@@ -43,5 +43,7 @@ export function written(database, names, change) {
     transaction.addEventListener("complete", () => resolve());
     transaction.addEventListener("abort", () => reject(transaction.error));
     change(/** @type {Record<Name, IDBObjectStore>} */ (Object.fromEntries(names.map((name) => [name, transaction.objectStore(name)]))));
+    // Now, and not when the requests have answered: a page that is being left does not hear them.
+    transaction.commit();
   });
 }
