@@ -33,7 +33,7 @@ const ASK = `(() => {
     note("the answer", document.querySelector(".facts:not([hidden])"));
     if (!times["the answer"]) setTimeout(step, 50);
   };
-  addEventListener("DOMContentLoaded", step);
+  step(); // the document's own event waits for the scripts
 })()`;
 
 const server = await serve({ root });
